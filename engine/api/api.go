@@ -1,0 +1,90 @@
+// Package api is what a container engine can do: the interface [Engine], the
+// types that cross the wire, and (generated) its client and its server.
+//
+// The engine in process (package engine), the client over xcd's socket and
+// every test speak this one interface; code above it cannot tell them apart.
+//
+//	conn, err := ipc.Dial(ctx, "/var/run/xc.sock")
+//	...
+//	var e api.Engine = api.EngineClient{C: ipc.NewClient(conn)}
+//	list, err := e.ListContainers(ctx, api.ListOptions{All: true})
+//
+// Errors keep their meaning across the wire: errors.Is(err, fs.ErrNotExist)
+// holds for a missing container or image on both sides, fs.ErrExist for a
+// name that is taken, errors.ErrUnsupported for what the host cannot do.
+//
+// A *os.File in a parameter crosses as a descriptor and stays the caller's
+// to close.
+package api
+
+import "context"
+
+//go:generate go run github.com/joyboyid/xc/ipc/ipcgen -type Engine -doc ../../docs/api.md
+
+// Engine is everything a container engine does.
+type Engine interface {
+	Containers
+	Images
+	System
+}
+
+// Containers creates, runs and removes containers. A name parameter takes a
+// container's name, its id, or a prefix of the id that fits only one.
+type Containers interface {
+	// CreateContainer makes a container and what a stopped one keeps: its
+	// record, its name and its root. Nothing runs yet.
+	CreateContainer(ctx context.Context, spec ContainerSpec) (Container, error)
+	// StartContainer starts main and returns when it runs (or cannot: a
+	// missing command is fs.ErrNotExist with code "command_not_found").
+	StartContainer(ctx context.Context, name string, opt StartOptions) error
+	// WaitContainer returns how the container ended. It waits for the end of
+	// a container that runs, and for the first start of one that never did.
+	WaitContainer(ctx context.Context, name string) (Exit, error)
+	// StopContainer sends the stop signal, waits, and kills what is left.
+	// Stopping a stopped container succeeds.
+	StopContainer(ctx context.Context, name string, opt StopOptions) error
+	// KillContainer sends a signal, by name or number, to main.
+	KillContainer(ctx context.Context, name, signal string) error
+	// RemoveContainer removes a stopped container and all it held.
+	RemoveContainer(ctx context.Context, name string, opt RemoveOptions) error
+	// ExecContainer runs a command in a running container and returns when
+	// the command has exited.
+	ExecContainer(ctx context.Context, name string, opt ExecOptions) (Exit, error)
+	// AttachContainer connects streams to main: to its terminal, or, without
+	// one, to what it writes to its log. It returns when the streams end.
+	AttachContainer(ctx context.Context, name string, opt AttachOptions) error
+	// ResizeContainer sets the window size of the terminal of main, or of
+	// the exec'ed process whose ExecOptions.ID is exec.
+	ResizeContainer(ctx context.Context, name, exec string, size Size) error
+	// ContainerLogs calls emit for each recorded piece of output, oldest first.
+	ContainerLogs(ctx context.Context, name string, opt LogOptions, emit func(LogEntry) error) error
+	// ListContainers lists containers, newest first.
+	ListContainers(ctx context.Context, opt ListOptions) ([]Container, error)
+	// InspectContainer returns one container.
+	InspectContainer(ctx context.Context, name string) (Container, error)
+}
+
+// Images brings images to this host and removes them. A name parameter takes
+// a reference as Docker's users write it, or an image's digest.
+type Images interface {
+	// PullImage fetches an image from its registry, verifies and unpacks it.
+	PullImage(ctx context.Context, name string, opt PullOptions, progress func(PullProgress) error) (Image, error)
+	// ImportImage makes an image of one layer from an archive of a root file
+	// system (tar, plain or compressed with gzip or zstd).
+	ImportImage(ctx context.Context, spec ImportSpec) (Image, error)
+	// ListImages lists images by name.
+	ListImages(ctx context.Context) ([]Image, error)
+	// InspectImage returns one image.
+	InspectImage(ctx context.Context, name string) (Image, error)
+	// RemoveImage removes a name and, with the last one, the image. It
+	// returns what was removed: names and digests.
+	RemoveImage(ctx context.Context, name string, opt RemoveImageOptions) ([]string, error)
+}
+
+// System tells about the engine and its host.
+type System interface {
+	// Info describes the engine: its host, its storage, its directories.
+	Info(ctx context.Context) (Info, error)
+	// Version tells the versions of the engine and of its API.
+	Version(ctx context.Context) (Version, error)
+}

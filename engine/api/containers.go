@@ -1,0 +1,163 @@
+package api
+
+import (
+	"os"
+	"time"
+)
+
+// States of a container.
+const (
+	StateCreated = "created" // made, never started
+	StateRunning = "running" // main or a descendant of it lives
+	StateExited  = "exited"  // ended; Exit tells how
+)
+
+// ContainerSpec says what a container is to be.
+type ContainerSpec struct {
+	Name       string            `json:"name,omitempty"`       // chosen by the engine when empty
+	Image      string            `json:"image,omitempty"`      // reference of a local image; exclusive with Rootfs
+	Platform   string            `json:"platform,omitempty"`   // os/arch[/variant] the image must have; empty: any
+	Rootfs     string            `json:"rootfs,omitempty"`     // absolute path of a directory to use as root, as it is
+	Command    []string          `json:"command,omitempty"`    // replaces the image's Cmd
+	Entrypoint *[]string         `json:"entrypoint,omitempty"` // replaces the image's Entrypoint (and drops its Cmd); empty: none
+	Env        []string          `json:"env,omitempty"`        // KEY=VALUE, over the image's
+	WorkDir    string            `json:"work_dir,omitempty"`   // absolute, inside the root
+	User       string            `json:"user,omitempty"`       // name|uid[:group|gid], names as in the root's /etc/passwd
+	Hostname   string            `json:"hostname,omitempty"`   // the container's id when empty
+	Terminal   bool              `json:"terminal,omitempty"`   // main gets a pty
+	OpenStdin  bool              `json:"open_stdin,omitempty"` // main's stdin is what start or attach gives; else /dev/null
+	ReadOnly   bool              `json:"read_only,omitempty"`  // the root is mounted read-only
+	Mounts     []Mount           `json:"mounts,omitempty"`     // host files and directories to bind in
+	Network    string            `json:"network,omitempty"`    // NetworkNone or NetworkHost; empty: NetworkNone
+	Labels     map[string]string `json:"labels,omitempty"`     // over the image's
+	AutoRemove bool              `json:"auto_remove,omitempty"`
+	// WaitMain ends the container when main exits, as Docker does. By
+	// default it lasts until main and all descendants of main are gone.
+	WaitMain    bool   `json:"wait_main,omitempty"`
+	StopSignal  string `json:"stop_signal,omitempty"`  // the image's, or TERM
+	StopTimeout *int   `json:"stop_timeout,omitempty"` // seconds before KILL; 10 when nil
+}
+
+// Networks a container can ask for.
+const (
+	NetworkNone = "none" // a network stack of its own with the loopback interface only
+	NetworkHost = "host" // the host's network stack
+)
+
+// Mount binds a file or directory of the host into the container.
+type Mount struct {
+	Source      string   `json:"source"`      // absolute path on the host
+	Destination string   `json:"destination"` // absolute path in the container; made when missing
+	ReadOnly    bool     `json:"read_only,omitempty"`
+	Opened      *os.File `json:"opened,omitempty"` // Source as the caller sees it: what is mounted must be this very file
+}
+
+// Container is a container as ps and inspect show it.
+type Container struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Image    string            `json:"image,omitempty"`    // reference it was made from
+	ImageID  string            `json:"image_id,omitempty"` // digest of the image's configuration
+	Rootfs   string            `json:"rootfs,omitempty"`   // given root directory
+	Args     []string          `json:"args"`               // entry point and command
+	Env      []string          `json:"env,omitempty"`
+	WorkDir  string            `json:"work_dir,omitempty"`
+	User     string            `json:"user,omitempty"`
+	Hostname string            `json:"hostname"`
+	Terminal bool              `json:"terminal,omitempty"`
+	Network  string            `json:"network"`
+	Mounts   []Mount           `json:"mounts,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	ReadOnly bool              `json:"read_only,omitempty"`
+	State    string            `json:"state"`
+	Pid      int               `json:"pid,omitempty"`    // main's, on the host, while it lives
+	RootDir  string            `json:"root_dir"`         // where the root is, on the host, as far as it can be seen there
+	LogPath  string            `json:"log_path"`         // the log file
+	JID      int               `json:"jid,omitempty"`    // FreeBSD: the jail, while it runs
+	Created  time.Time         `json:"created"`          // UTC
+	Started  time.Time         `json:"started,omitzero"` // last start
+	Exit     *Exit             `json:"exit,omitempty"`   // of the last run
+	AutoRm   bool              `json:"auto_remove,omitempty"`
+}
+
+// Exit tells how a process, or a container's main, ended.
+type Exit struct {
+	Code   int       `json:"code"`             // 0-255; 128+n for signal n; 137 when Lost
+	Signal string    `json:"signal,omitempty"` // "KILL", when a signal ended it
+	Core   bool      `json:"core,omitempty"`   // a core was dumped
+	Lost   bool      `json:"lost,omitempty"`   // the run loop was killed: how main ended is not known
+	Error  string    `json:"error,omitempty"`  // why main never ran
+	At     time.Time `json:"at,omitzero"`      // when, UTC
+}
+
+// Stdio are descriptors for a process. Only pipes, sockets, regular files
+// and character devices are accepted.
+type Stdio struct {
+	Stdin  *os.File `json:"stdin,omitempty"`
+	Stdout *os.File `json:"stdout,omitempty"`
+	Stderr *os.File `json:"stderr,omitempty"` // unused with a terminal
+}
+
+// Size is the size of a terminal's window, in characters.
+type Size struct {
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
+}
+
+// StartOptions connect main's streams. Without a terminal the descriptors go
+// to main as they are; those that are nil are /dev/null (stdin) or the log.
+// With one, they are joined to the terminal, beside the log.
+type StartOptions struct {
+	Stdio Stdio `json:"stdio"`
+	Size  Size  `json:"size"` // of the terminal; zero: 24 by 80
+}
+
+// StopOptions say how to stop.
+type StopOptions struct {
+	Signal  string `json:"signal,omitempty"`  // name or number; the container's stop signal when empty
+	Timeout *int   `json:"timeout,omitempty"` // seconds; the container's when nil; 0 kills at once
+}
+
+// RemoveOptions say how to remove.
+type RemoveOptions struct {
+	Force bool `json:"force,omitempty"` // kill it first when it runs
+}
+
+// ExecOptions describe a command run in a running container.
+type ExecOptions struct {
+	ID       string   `json:"id,omitempty"` // chosen by the caller, to resize it; unique among the container's
+	Args     []string `json:"args"`
+	Env      []string `json:"env,omitempty"` // over the container's
+	WorkDir  string   `json:"work_dir,omitempty"`
+	User     string   `json:"user,omitempty"` // the container's when empty
+	Terminal bool     `json:"terminal,omitempty"`
+	Stdio    Stdio    `json:"stdio"`
+	Size     Size     `json:"size"`
+}
+
+// AttachOptions describe an attachment.
+type AttachOptions struct {
+	Stdio  Stdio `json:"stdio"`
+	Replay bool  `json:"replay,omitempty"` // begin with the recent output
+	Size   Size  `json:"size"`             // of the attaching terminal, when it is one
+}
+
+// LogOptions choose what ContainerLogs returns.
+type LogOptions struct {
+	Follow bool      `json:"follow,omitempty"` // go on until the container ends
+	Since  time.Time `json:"since,omitzero"`
+	Until  time.Time `json:"until,omitzero"`
+	Tail   *int      `json:"tail,omitempty"` // only the last n lines
+}
+
+// LogEntry is a piece of output.
+type LogEntry struct {
+	Time   time.Time `json:"time"`
+	Stream string    `json:"stream"` // "stdout" or "stderr"
+	Data   []byte    `json:"data"`   // as written; a line ends with '\n'
+}
+
+// ListOptions choose containers.
+type ListOptions struct {
+	All bool `json:"all,omitempty"` // also those that do not run
+}
