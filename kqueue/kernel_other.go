@@ -1,0 +1,7 @@
+//go:build !freebsd
+
+package kqueue
+
+import "errors"
+
+func newKernel() (kernel, error) { return nil, errors.ErrUnsupported }

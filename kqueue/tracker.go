@@ -1,0 +1,410 @@
+package kqueue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	batch     = 512                   // notes per kevent(2)
+	sweepTime = 50 * time.Millisecond // between looks for orphaned zombies
+	auditTime = time.Minute           // between censuses while all is well
+	retryMin  = time.Millisecond      // a process is between its exit note and its zombie
+	retryMax  = time.Second           // a zombie is held by somebody, such as a debugger
+)
+
+// kernel is what a Tracker needs of the system. Only poll blocks.
+type kernel interface {
+	// poll waits for notes; a negative timeout waits for ever, wake ends it.
+	poll(notes []note, timeout time.Duration) (int, error)
+	wake() error
+	// watch arms (or disarms) a note for a process: ESRCH if there is none.
+	watch(pid int, on bool) error
+	// census lists the descendants, those of nested reapers included.
+	census() ([]member, error)
+	// wait reaps a zombie child, or with keep only looks whether it could. It
+	// reports whether the process is gone (or would be).
+	wait(pid int, keep bool) (bool, error)
+	// kill signals every process that hangs from root: ESRCH if there is none.
+	kill(root int, sig syscall.Signal) error
+	close() error
+}
+
+// A Tracker starts processes and follows them. It occupies one thread, which
+// sleeps in kevent(2). Its methods may be called by many goroutines at once.
+type Tracker struct {
+	kernel kernel
+	start  sync.Mutex    // held around every fork
+	done   chan struct{} // closed when the loop has ended
+
+	mu     sync.Mutex // guards what follows, and the fields of Tree that say so
+	fold   *fold
+	closed bool
+	err    error // why the loop ended, if it was not Close
+
+	// Of the loop alone.
+	armed   map[int]bool  // watched by the reconciliation under way; nil if none is
+	sweepAt time.Time     // when zombies are looked for; zero: nobody needs it
+	auditAt time.Time     // when the table is compared with a census
+	retry   time.Duration // until empty trees are looked at again; 0: no need
+}
+
+// NewTracker makes the calling process the reaper of its descendants and
+// watches it. Call it before anything is started. A process needs one Tracker.
+func NewTracker() (*Tracker, error) {
+	k, err := newKernel()
+	if err != nil {
+		return nil, fmt.Errorf("track processes: %w", err)
+	}
+	t := newTracker(k, os.Getpid())
+	go t.run()
+	return t, nil
+}
+
+func newTracker(k kernel, self int) *Tracker {
+	t := &Tracker{kernel: k, done: make(chan struct{})}
+	t.fold = newFold(self, t)
+	return t
+}
+
+// Start starts cmd as cmd.Start does and returns its tree. The Tracker waits for
+// the process: do not call cmd.Wait. Streams must be nil or an [os.File], the
+// ends of StdinPipe and StdoutPipe are the caller's to close, and a command with
+// a context is refused, since only Wait could serve these: use [Tree.Signal].
+//
+// To start it in a jail, set SysProcAttr.Jail. jail_attach(2) refuses a process
+// that holds an open directory, so that the tracking process must hold none.
+func (t *Tracker) Start(cmd *exec.Cmd) (*Tree, error) {
+	if err := check(cmd); err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	return t.launch(func() (int, error) {
+		if err := cmd.Start(); err != nil {
+			return 0, err
+		}
+		return cmd.Process.Pid, nil
+	}, cmd)
+}
+
+// check refuses what only cmd.Wait could serve.
+func check(cmd *exec.Cmd) error {
+	if cmd.Cancel != nil {
+		return errors.New("a command with a context cannot be tracked")
+	}
+	for _, s := range []any{cmd.Stdin, cmd.Stdout, cmd.Stderr} {
+		if _, ok := s.(*os.File); s != nil && !ok {
+			return fmt.Errorf("a stream must be an *os.File, not %T", s)
+		}
+	}
+	return nil
+}
+
+func (t *Tracker) launch(spawn func() (int, error), cmd *exec.Cmd) (*Tree, error) {
+	t.start.Lock()
+	defer t.start.Unlock()
+	if err := t.begin(); err != nil {
+		return nil, err
+	}
+	pid, err := spawn()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tree := t.fold.claim(pid)
+	if err != nil {
+		return nil, err
+	}
+	tree.cmd = cmd
+	// Should its birth have been lost all the same, at least its end is told.
+	if err := t.kernel.watch(pid, true); err != nil && !errors.Is(err, syscall.ESRCH) {
+		t.fold.trackErr = true
+	}
+	// The end may have been read before the tree was known to be ours.
+	if err := t.kernel.wake(); err != nil {
+		return tree, fmt.Errorf("track process %d: %w", pid, err)
+	}
+	return tree, nil
+}
+
+func (t *Tracker) begin() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.err != nil:
+		return t.err
+	case t.closed:
+		return os.ErrClosed
+	}
+	t.fold.starting = true
+	return nil
+}
+
+// Close ends the tracking. Processes that live are not touched; those that have
+// not been waited for become orphans of the next reaper when this process ends.
+// Next returns [os.ErrClosed] from then on. Close may be called again.
+func (t *Tracker) Close() error {
+	t.start.Lock()
+	defer t.start.Unlock()
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return nil
+	}
+	t.closed = true
+	t.mu.Unlock()
+	if err := t.kernel.wake(); err != nil {
+		return fmt.Errorf("close tracker: %w", err)
+	}
+	<-t.done
+	return t.kernel.close()
+}
+
+// run reads notes until Close.
+func (t *Tracker) run() {
+	defer close(t.done)
+	notes := make([]note, batch)
+	for {
+		n, err := t.kernel.poll(notes, t.timeout(time.Now()))
+		if !t.step(notes[:n], n < len(notes), err, time.Now()) {
+			return
+		}
+	}
+}
+
+// timeout says how long the loop may sleep.
+func (t *Tracker) timeout(now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.armed != nil {
+		return 0 // between two censuses all that is queued has to be read
+	}
+	wait := time.Duration(-1)
+	sooner := func(d time.Duration) {
+		if d = max(d, 0); wait < 0 || d < wait {
+			wait = d
+		}
+	}
+	if t.retry > 0 {
+		sooner(t.retry)
+	}
+	if !t.sweepAt.IsZero() {
+		sooner(t.sweepAt.Sub(now))
+	}
+	if len(t.fold.trees) > 0 {
+		sooner(t.auditAt.Sub(now))
+	}
+	return wait
+}
+
+// step takes in what poll returned. drained says that nothing is queued any
+// more. It returns false when the loop has to end.
+func (t *Tracker) step(notes []note, drained bool, err error, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		t.fail(os.ErrClosed)
+		return false
+	}
+	if err == nil {
+		if len(notes) > 0 {
+			t.retry = 0 // somebody new may need to be looked at again soon
+		}
+		for _, n := range notes {
+			t.fold.apply(n)
+		}
+		t.fold.turn()
+		if drained {
+			err = t.settle(now)
+		}
+	}
+	if err != nil {
+		t.err = fmt.Errorf("track processes: %w", err)
+		t.fail(t.err)
+		return false
+	}
+	return true
+}
+
+// fail ends all trees.
+func (t *Tracker) fail(err error) {
+	for _, tree := range t.fold.trees {
+		tree.end(err)
+	}
+}
+
+// settle acts on what the notes have told. All that were queued have been read.
+func (t *Tracker) settle(now time.Time) error {
+	if len(t.fold.trees) == 0 {
+		t.auditAt = now.Add(auditTime)
+	}
+	if t.fold.doubtful() || t.armed != nil || (now.After(t.auditAt) && len(t.fold.trees) > 0) {
+		t.auditAt = now.Add(auditTime)
+		if err := t.reconcile(); err != nil {
+			return err
+		}
+		if t.armed != nil {
+			return nil
+		}
+	}
+	if t.fold.sweep && t.sweepAt.IsZero() {
+		t.sweepAt = now.Add(sweepTime)
+	}
+	quiet := t.fold.quiet()
+	if len(quiet) == 0 && (t.sweepAt.IsZero() || now.Before(t.sweepAt)) {
+		t.retry = 0
+		return nil
+	}
+	return t.confirm(quiet)
+}
+
+// reconcile does one round of the comparison with a census. It ends with
+// t.armed nil when nothing is in doubt, and wants to be called again, after all
+// notes have been read, otherwise.
+func (t *Tracker) reconcile() error {
+	census, err := t.kernel.census()
+	if err != nil {
+		return fmt.Errorf("census: %w", err)
+	}
+	strangers := t.fold.pending()
+	unknown, settled := t.fold.reconcile(census, t.armed)
+	t.disarm(census, strangers)
+	arm := unknown
+	if t.fold.trackErr {
+		// A process may be known by its birth and not be watched.
+		t.fold.trackErr, settled = false, false
+		for _, m := range census {
+			if tree := t.fold.trees[m.root]; tree != nil && tree.fate != foreign {
+				arm = append(arm, m.pid)
+			}
+		}
+	}
+	t.armed = nil
+	if settled {
+		return nil
+	}
+	t.armed = make(map[int]bool, len(arm))
+	for _, pid := range arm {
+		switch err := t.kernel.watch(pid, true); {
+		case err == nil:
+			t.armed[pid] = true
+		case errors.Is(err, syscall.ESRCH): // has ended, or is not quite born
+		default:
+			return fmt.Errorf("watch process %d: %w", pid, err)
+		}
+	}
+	return nil
+}
+
+// disarm takes back the notes of processes that turned out to be none of ours:
+// the number of one that had ended was given away before it was watched.
+func (t *Tracker) disarm(census []member, strangers []int) {
+	listed := make(map[int]bool, len(census))
+	for _, m := range census {
+		listed[m.pid] = true
+	}
+	for pid := range t.armed {
+		strangers = append(strangers, pid)
+	}
+	for _, pid := range strangers {
+		if !listed[pid] && t.fold.procs[pid] == nil {
+			_ = t.kernel.watch(pid, false) // ENOENT: it has ended, and its note with it
+		}
+	}
+}
+
+// confirm takes a census, waits for the zombies in it, and ends those trees of
+// quiet in which there is nothing else.
+func (t *Tracker) confirm(quiet []*Tree) error {
+	census, err := t.kernel.census()
+	if err != nil {
+		return fmt.Errorf("census: %w", err)
+	}
+	t.fold.sweep, t.sweepAt = false, time.Time{}
+	left := map[int]int{} // by root: members that remain
+	again := false
+	for _, m := range census {
+		gone, err := t.reap(m)
+		if err != nil {
+			return fmt.Errorf("wait for process %d: %w", m.pid, err)
+		}
+		if !gone {
+			left[m.root]++
+			again = again || (m.flags&memberChild != 0 && !m.alive() && t.ours(m))
+		} else if m.flags&memberReaper != 0 {
+			left[m.root]++ // its descendants are listed from now on
+			again = true
+		}
+	}
+	waiting := false
+	for _, tree := range quiet {
+		if left[tree.root] > 0 {
+			waiting = true
+			continue
+		}
+		t.fold.forget(tree)
+		tree.finish()
+	}
+	t.retry = t.later(waiting || again)
+	return t.hunt(census, quiet, left)
+}
+
+// later returns how long to wait before looking again: longer each time.
+func (t *Tracker) later(needed bool) time.Duration {
+	if !needed {
+		return 0
+	}
+	return min(max(retryMin, t.retry*2), retryMax)
+}
+
+// hunt starts a reconciliation if the census shows life in a tree in which the
+// notes say that there is none.
+func (t *Tracker) hunt(census []member, quiet []*Tree, left map[int]int) error {
+	suspect := map[int]bool{}
+	for _, tree := range quiet {
+		suspect[tree.root] = left[tree.root] > 0
+	}
+	for _, m := range census {
+		_, dead := t.fold.grave(m.pid)
+		if suspect[m.root] && m.alive() && !dead {
+			return t.reconcile()
+		}
+	}
+	return nil
+}
+
+// ours reports whether it is for us to wait for m, a child: an orphan always is,
+// but what somebody else in this process has started is for them.
+func (t *Tracker) ours(m member) bool {
+	tree := t.fold.trees[m.root]
+	return m.pid != m.root || tree != nil && tree.fate == ours
+}
+
+// reap waits for m if that is ours to do and can be done at once, and reports
+// whether m is gone. A zombie of ours stays in a census until we wait for it, so
+// that its number cannot mean anything else.
+func (t *Tracker) reap(m member) (bool, error) {
+	if m.flags&memberChild == 0 || m.flags&(memberZombie|memberExiting) == 0 {
+		return false, nil
+	}
+	tree := t.fold.trees[m.root]
+	switch {
+	case !t.ours(m):
+		return false, nil
+	case m.pid != m.root || tree.cmd == nil:
+		return t.kernel.wait(m.pid, false)
+	}
+	// Through os.Process, so that it knows: a signal sent to it later must not hit
+	// another process which has got the number.
+	if ready, err := t.kernel.wait(m.pid, true); err != nil || !ready {
+		return false, err
+	}
+	state, err := tree.cmd.Process.Wait()
+	if err != nil && !errors.Is(err, syscall.ECHILD) {
+		return false, err
+	}
+	tree.cmd.ProcessState = state
+	return true, nil
+}
