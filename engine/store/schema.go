@@ -1,0 +1,39 @@
+package store
+
+// applicationID marks the file as ours ("xcGo"): file(1) and Open look at it.
+const applicationID = 0x7863476f
+
+// migrations bring a database from version i to i+1. Released ones never
+// change; new ones are added at the end.
+var migrations = []string{`
+CREATE TABLE meta (
+	key   TEXT PRIMARY KEY,
+	value TEXT NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE undo (
+	id      INTEGER PRIMARY KEY,
+	site    TEXT NOT NULL,
+	stack   TEXT NOT NULL,
+	kind    TEXT NOT NULL,
+	version INTEGER NOT NULL,
+	data    BLOB
+) STRICT;
+CREATE INDEX undo_site ON undo (site, stack);
+
+CREATE TABLE container (
+	id      TEXT PRIMARY KEY,
+	name    TEXT NOT NULL UNIQUE,
+	created INTEGER NOT NULL, -- nanoseconds since 1970
+	spec    BLOB NOT NULL,    -- JSON
+	state   BLOB NOT NULL     -- JSON
+) WITHOUT ROWID, STRICT;
+CREATE INDEX container_created ON container (created);
+
+CREATE TABLE image_ref (
+	name       TEXT PRIMARY KEY, -- reference in full
+	digest     TEXT NOT NULL,    -- of the manifest
+	descriptor BLOB NOT NULL     -- JSON, as it was given
+) WITHOUT ROWID, STRICT;
+CREATE INDEX image_ref_digest ON image_ref (digest);
+`}
