@@ -1,0 +1,41 @@
+//go:build !linux
+
+package cgroup
+
+import (
+	"context"
+	"errors"
+)
+
+// Group is a directory of the cgroup2 hierarchy.
+type Group struct{}
+
+// Find returns errors.ErrUnsupported.
+func Find() (string, error) { return "", errors.ErrUnsupported }
+
+// Make returns errors.ErrUnsupported.
+func Make(string) (*Group, error) { return nil, errors.ErrUnsupported }
+
+// Open returns errors.ErrUnsupported.
+func Open(string) (*Group, error) { return nil, errors.ErrUnsupported }
+
+// FD returns -1.
+func (g *Group) FD() int { return -1 }
+
+// Members returns errors.ErrUnsupported.
+func (g *Group) Members() ([]int, error) { return nil, errors.ErrUnsupported }
+
+// Populated returns errors.ErrUnsupported.
+func (g *Group) Populated() (bool, error) { return false, errors.ErrUnsupported }
+
+// WaitEmpty returns errors.ErrUnsupported.
+func (g *Group) WaitEmpty(context.Context) error { return errors.ErrUnsupported }
+
+// Kill returns errors.ErrUnsupported.
+func (g *Group) Kill() error { return errors.ErrUnsupported }
+
+// Remove returns errors.ErrUnsupported.
+func (g *Group) Remove(context.Context) error { return errors.ErrUnsupported }
+
+// Close returns errors.ErrUnsupported.
+func (g *Group) Close() error { return errors.ErrUnsupported }
