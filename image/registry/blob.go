@@ -1,0 +1,115 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+
+	ispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/joyboyid/xc/image"
+	"github.com/joyboyid/xc/image/store"
+)
+
+var (
+	errLost  = errors.New("connection lost")
+	errShort = errors.New("the registry ended the blob too early")
+	errRange = errors.New("the registry answered with another range than was asked for")
+)
+
+// Download fetches what is missing of a blob into its staging, which it leaves
+// for the caller to commit. It resumes after interruptions, and starts again
+// where the registry cannot resume. progress, which may be nil, is told how many
+// bytes there are, earlier attempts included.
+func (c *Client) Download(ctx context.Context, ref image.Reference, desc ispec.Descriptor, g *store.Staging, progress func(int64)) error {
+	e, err := c.endpoint(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if progress == nil {
+		progress = func(int64) {}
+	}
+	err = c.Retry.do(ctx, func(ctx context.Context, alive func()) (int64, error) {
+		before := g.Offset()
+		if before == desc.Size {
+			return 0, nil
+		}
+		err := c.downloadOnce(ctx, e, desc, g, func(n int64) { alive(); progress(n) })
+		if errors.Is(err, syscall.ECONNREFUSED) { // it was there a moment ago: it restarts
+			err = fmt.Errorf("%w: %w", errLost, err)
+		}
+		return g.Offset() - before, err
+	})
+	if errors.Is(err, errShort) {
+		err = fmt.Errorf("%w: %w", err, &image.MismatchError{
+			What: "size", Of: desc.Digest.String(), Want: fmt.Sprint(desc.Size), Got: fmt.Sprint(g.Offset()),
+		})
+	}
+	return err
+}
+
+func (c *Client) downloadOnce(ctx context.Context, e endpoint, desc ispec.Descriptor, g *store.Staging, progress func(int64)) error {
+	header := http.Header{}
+	from := g.Offset()
+	if from > 0 {
+		header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, desc.Size-1))
+	}
+	resp, err := c.get(ctx, e, "blobs", desc.Digest.String(), header, http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable,
+		resp.StatusCode == http.StatusPartialContent && !rangeIs(resp.Header.Get("Content-Range"), from, desc.Size):
+		return errors.Join(errRange, g.Reset())
+	case resp.StatusCode == http.StatusOK && from > 0:
+		if err := g.Reset(); err != nil {
+			return err
+		}
+		from = 0
+	}
+	if n := resp.ContentLength; n >= 0 && from+n != desc.Size {
+		return &image.MismatchError{What: "size", Of: desc.Digest.String(), Want: fmt.Sprint(desc.Size), Got: fmt.Sprint(from + n)}
+	}
+	return copyBlob(g, resp.Body, desc, progress)
+}
+
+// rangeIs reads "bytes FIRST-LAST/SIZE" (RFC 9110, 14.4), where SIZE may be *.
+func rangeIs(s string, first, size int64) bool {
+	unit, rest, _ := strings.Cut(s, " ")
+	span, total, _ := strings.Cut(rest, "/")
+	from, to, _ := strings.Cut(span, "-")
+	a, err1 := strconv.ParseInt(from, 10, 64)
+	b, err2 := strconv.ParseInt(to, 10, 64)
+	return strings.EqualFold(unit, "bytes") && err1 == nil && err2 == nil &&
+		a == first && b == size-1 && (total == "*" || total == strconv.FormatInt(size, 10))
+}
+
+// copyBlob writes the body to the end. Errors of the connection come back as
+// they are, to be tried again; those of the disk as what they are.
+func copyBlob(g *store.Staging, body io.Reader, desc ispec.Descriptor, progress func(int64)) error {
+	buf := make([]byte, 256<<10)
+	for {
+		n, err := body.Read(buf)
+		if n > 0 {
+			if _, err := g.Write(buf[:n]); err != nil {
+				return err
+			}
+			progress(g.Offset())
+		}
+		switch {
+		case err == io.EOF && g.Offset() < desc.Size:
+			return errShort
+		case err == io.EOF:
+			return nil
+		case err != nil: // HTTP/2's have no type to tell them by
+			return fmt.Errorf("%w: %w", errLost, err)
+		}
+	}
+}

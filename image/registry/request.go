@@ -1,0 +1,178 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/joyboyid/xc/image"
+)
+
+// StatusError is what a registry answers instead of what it was asked for.
+type StatusError struct {
+	URL        string // without its query, which may hold a signature
+	Code       int    // HTTP status
+	Errors     errcode.Errors
+	RetryAfter time.Duration // as the registry asks, 0 if it does not
+}
+
+func (e *StatusError) Error() string {
+	s := fmt.Sprintf("%s: %d %s", e.URL, e.Code, http.StatusText(e.Code))
+	if len(e.Errors) > 0 {
+		s += ": " + e.Errors.Error()
+	}
+	if e.RetryAfter > 0 {
+		s += fmt.Sprintf(" (retry after %s)", e.RetryAfter)
+	}
+	return s
+}
+
+// Unwrap makes 404 match fs.ErrNotExist, 401 and 403 fs.ErrPermission.
+func (e *StatusError) Unwrap() error {
+	switch e.Code {
+	case http.StatusNotFound:
+		return fs.ErrNotExist
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fs.ErrPermission
+	}
+	return nil
+}
+
+// get asks for an object of the repository. Any status but those wanted is a
+// *StatusError.
+func (c *Client) get(ctx context.Context, e endpoint, kind, object string, header http.Header, want ...int) (*http.Response, error) {
+	ctx = auth.AppendRepositoryScope(ctx, e.ref, auth.ActionPull)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url(kind, object), nil)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	// The bytes as they are: net/http would otherwise ask for gzip and undo it.
+	req.Header.Set("Accept-Encoding", "identity")
+	resp, err := c.auth.Do(req)
+	if err != nil {
+		return nil, authError(err)
+	}
+	for _, code := range want {
+		if resp.StatusCode == code {
+			return resp, nil
+		}
+	}
+	err = statusError(resp)
+	return nil, errors.Join(err, resp.Body.Close())
+}
+
+func statusError(resp *http.Response) error {
+	u := *resp.Request.URL
+	u.RawQuery, u.User = "", nil
+	e := &StatusError{URL: u.String(), Code: resp.StatusCode}
+	if s, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 24); err == nil {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	var body struct {
+		Errors errcode.Errors `json:"errors"`
+	}
+	// A body that is not the registry's own error says nothing worth showing.
+	if b, err := io.ReadAll(io.LimitReader(resp.Body, 8<<10)); err == nil && json.Unmarshal(b, &body) == nil {
+		e.Errors = body.Errors
+	}
+	return e
+}
+
+// authError gives the errors of oras's authorisation our words.
+func authError(err error) error {
+	var resp *errcode.ErrorResponse
+	if errors.As(err, &resp) {
+		u := *resp.URL
+		u.RawQuery, u.User = "", nil
+		return &StatusError{URL: u.String(), Code: resp.StatusCode, Errors: resp.Errors}
+	}
+	if errors.Is(err, auth.ErrBasicCredentialNotFound) {
+		return fmt.Errorf("%w: %w: log in first", fs.ErrPermission, err)
+	}
+	return err
+}
+
+// Manifest is an index or a manifest as its registry has it.
+type Manifest struct {
+	ispec.Descriptor
+	Raw []byte
+}
+
+// Manifest fetches what the reference names: an index or a manifest. If it has
+// a digest, that was verified. The error for one that is not there matches
+// fs.ErrNotExist.
+func (c *Client) Manifest(ctx context.Context, ref image.Reference) (Manifest, error) {
+	m, err := c.manifest(ctx, ref)
+	if errors.Is(err, fs.ErrPermission) {
+		// Docker Hub and others answer so for images that do not exist, too.
+		return m, fmt.Errorf("fetch manifest of %s: %w (no such image, or it needs a login)", ref.Familiar(), err)
+	}
+	if err != nil {
+		return m, fmt.Errorf("fetch manifest of %s: %w", ref.Familiar(), err)
+	}
+	return m, nil
+}
+
+func (c *Client) manifest(ctx context.Context, ref image.Reference) (m Manifest, err error) {
+	e, err := c.endpoint(ctx, ref)
+	if err != nil {
+		return m, err
+	}
+	header := http.Header{"Accept": image.ManifestTypes()}
+	var contentType, said string
+	err = c.Retry.do(ctx, func(ctx context.Context, alive func()) (int64, error) {
+		resp, err := c.get(ctx, e, "manifests", ref.Object(), header, http.StatusOK)
+		if err != nil {
+			return 0, err
+		}
+		defer resp.Body.Close()
+		contentType, said = resp.Header.Get("Content-Type"), resp.Header.Get("Docker-Content-Digest")
+		m.Raw, err = io.ReadAll(io.LimitReader(&liveReader{resp.Body, alive}, image.MaxManifestSize+1))
+		return int64(len(m.Raw)), err
+	})
+	if err != nil {
+		return m, err
+	}
+	if m.MediaType, err = image.DetectManifest(contentType, m.Raw); err != nil {
+		return m, err
+	}
+	want := ref.Digest
+	if want == "" {
+		want = digest.Digest(said)
+	}
+	m.Size = int64(len(m.Raw))
+	if want == "" { // the registry need not say it (distribution-spec, "Pulling manifests")
+		m.Digest = digest.FromBytes(m.Raw)
+		return m, nil
+	}
+	m.Digest = want
+	return m, image.Verify(m.Descriptor, m.Raw)
+}
+
+// liveReader tells when something was read.
+type liveReader struct {
+	r     io.Reader
+	alive func()
+}
+
+func (l *liveReader) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if n > 0 {
+		l.alive()
+	}
+	return n, err
+}

@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+	ispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/joyboyid/xc/image"
+)
+
+// Roots holds an unpacked root file system for each chain. A chain is there
+// from its commit on, whole and never changed. Implementations may be used by
+// many goroutines at once; Images begins each chain once at a time.
+type Roots interface {
+	// Has tells whether the chain was committed. It is on the hot path.
+	Has(ctx context.Context, chain digest.Digest) (bool, error)
+
+	// Begin makes a draft that starts as a copy of its parent, or empty where
+	// parent is "". What an earlier attempt has left of the same chain is
+	// discarded. Errors match fs.ErrExist if the chain was committed meanwhile,
+	// fs.ErrNotExist if the parent was not.
+	Begin(ctx context.Context, chain, parent digest.Digest) (Draft, error)
+
+	// Delete removes a chain that has no children; for one that is not there it
+	// does nothing.
+	Delete(ctx context.Context, chain digest.Digest) error
+
+	// List returns the committed chains, each with its parent ("" for none).
+	List(ctx context.Context) (map[digest.Digest]digest.Digest, error)
+}
+
+// Draft is a root in the making. Either Commit or Abort ends it; Abort after
+// Commit does nothing.
+type Draft interface {
+	// Dir is the directory to unpack into.
+	Dir() string
+	// Overlay tells that Dir holds this layer alone, and that what the layer
+	// deletes is to be marked in overlayfs's form; else Dir is the whole tree.
+	Overlay() bool
+	// Commit makes the chain exist, durably and in one atomic act.
+	Commit(ctx context.Context) error
+	// Abort leaves nothing behind.
+	Abort(ctx context.Context) error
+}
+
+// Unpack applies a layer, plain or compressed, to the tree in dir, as
+// Draft.Overlay asks for, and returns the digest of the uncompressed tar, read
+// to its end. The archive is hostile: the engine gives the file to a confined
+// child. Unpack does not close it.
+type Unpack func(ctx context.Context, dir string, overlay bool, layer *os.File) (diffID digest.Digest, err error)
+
+// Layer is a layer of an image and its place in the chain.
+type Layer struct {
+	Blob   ispec.Descriptor
+	DiffID digest.Digest // of the uncompressed tar
+	Chain  digest.Digest // of this layer and those below
+	Parent digest.Digest // chain of those below, "" for none
+}
+
+// Unroll unpacks a layer whose blob and parent chain are there, unless its
+// chain is there already. Callers that want the same chain share the work;
+// start, which may be nil, is called when it begins to unpack. A diff id that
+// is not the promised one is an *image.MismatchError and leaves no trace of the
+// chain. created tells that this very call has made the chain.
+func (m *Images) Unroll(ctx context.Context, l Layer, start func()) (created bool, err error) {
+	watch := func(struct{}) {
+		if start != nil {
+			start()
+		}
+	}
+	err = m.chains.Do(ctx, l.Chain, watch, func(ctx context.Context, emit func(struct{})) error {
+		there, err := m.Roots.Has(ctx, l.Chain)
+		if err != nil || there {
+			return err
+		}
+		emit(struct{}{})
+		made, err := m.unroll(ctx, l)
+		created = made
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("unpack layer %s: %w", l.Blob.Digest, err)
+	}
+	return created, nil
+}
+
+func (m *Images) unroll(ctx context.Context, l Layer) (created bool, err error) {
+	f, err := m.Blobs.Open(l.Blob.Digest)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	draft, err := m.Roots.Begin(ctx, l.Chain, l.Parent)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = m.fill(ctx, draft, l, f)
+	if err == nil {
+		err = draft.Commit(ctx)
+	}
+	if err != nil {
+		// What failed may have been the context; undoing must not.
+		return false, errors.Join(err, draft.Abort(context.WithoutCancel(ctx)))
+	}
+	return true, nil
+}
+
+func (m *Images) fill(ctx context.Context, draft Draft, l Layer, blob *os.File) error {
+	got, err := m.Unpack(ctx, draft.Dir(), draft.Overlay(), blob)
+	if err != nil {
+		return err
+	}
+	if got != l.DiffID {
+		return &image.MismatchError{What: "diff id", Of: "layer " + l.Blob.Digest.String(), Want: l.DiffID.String(), Got: got.String()}
+	}
+	return nil
+}
