@@ -1,0 +1,95 @@
+package ipc
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// Ref stands for a file in JSON: the place of its descriptor in the frame, or
+// null for no file. The zero Ref is no file, also when the key is missing.
+// Generated code uses it.
+type Ref struct{ n int } // place + 1
+
+// MarshalJSON writes the place or null.
+func (r Ref) MarshalJSON() ([]byte, error) {
+	if r.n == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(r.n - 1)
+}
+
+// UnmarshalJSON reads a place or null.
+func (r *Ref) UnmarshalJSON(b []byte) error {
+	var n *int
+	if err := json.Unmarshal(b, &n); err != nil {
+		return err
+	}
+	r.n = 0
+	if n == nil {
+		return nil
+	}
+	if *n < 0 || *n > maxRights {
+		return fmt.Errorf("descriptor %d", *n)
+	}
+	r.n = *n + 1
+	return nil
+}
+
+// Files is the list of a frame's files, for generated code: Put and PutAll turn
+// files into Refs on one side, Get and GetAll turn them back on the other.
+type Files struct {
+	List []*os.File
+	err  error
+}
+
+// Put adds a file; nil is the zero Ref.
+func (s *Files) Put(f *os.File) Ref {
+	if f == nil {
+		return Ref{}
+	}
+	s.List = append(s.List, f)
+	return Ref{len(s.List)}
+}
+
+// PutAll adds files, nil ones included.
+func (s *Files) PutAll(files []*os.File) []Ref {
+	if files == nil {
+		return nil
+	}
+	refs := make([]Ref, len(files))
+	for i, f := range files {
+		refs[i] = s.Put(f)
+	}
+	return refs
+}
+
+// Get returns the file of a Ref. One that does not exist is remembered by Err.
+func (s *Files) Get(r Ref) *os.File {
+	if r.n == 0 {
+		return nil
+	}
+	if r.n > len(s.List) {
+		s.err = &Error{Code: CodeInvalid, Message: fmt.Sprintf("descriptor %d, %d came with the frame", r.n-1, len(s.List))}
+		return nil
+	}
+	return s.List[r.n-1]
+}
+
+// GetAll returns the files of Refs.
+func (s *Files) GetAll(refs []Ref) []*os.File {
+	if refs == nil {
+		return nil
+	}
+	files := make([]*os.File, len(refs))
+	for i, r := range refs {
+		files[i] = s.Get(r)
+	}
+	return files
+}
+
+// Err returns the first trouble of Get, after all of it.
+func (s *Files) Err() error { return s.err }
+
+// Close closes all files.
+func (s *Files) Close() { closeFiles(s.List) }

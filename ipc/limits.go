@@ -1,0 +1,40 @@
+package ipc
+
+import "time"
+
+// Limits bound what a peer can make this side hold. A zero field means its
+// default.
+type Limits struct {
+	Body  int           // bytes of one frame's body; 4 MiB
+	Files int           // descriptors of one frame; 64, at most 250 (the kernels' own limit)
+	Hello time.Duration // until the peer's hello has come; 10 s
+	Stall time.Duration // without progress inside a frame, either way; 30 s
+
+	// What follows binds servers only.
+	Calls        int // running calls of one connection; 1024
+	Bytes        int // bodies of the running calls of one connection; 16 MiB
+	Conns        int // connections; 2048
+	ConnsPerUser int // connections of one uid; 1024
+}
+
+func (l Limits) filled() Limits {
+	set := func(v *int, def int) {
+		if *v <= 0 {
+			*v = def
+		}
+	}
+	set(&l.Body, 4<<20)
+	set(&l.Files, 64)
+	set(&l.Calls, 1024)
+	set(&l.Bytes, max(16<<20, l.Body))
+	set(&l.Conns, 2048)
+	set(&l.ConnsPerUser, 1024)
+	l.Files = min(l.Files, maxRights)
+	if l.Hello <= 0 {
+		l.Hello = 10 * time.Second
+	}
+	if l.Stall <= 0 {
+		l.Stall = 30 * time.Second
+	}
+	return l
+}

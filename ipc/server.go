@@ -1,0 +1,228 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A Server answers calls. Its fields are not changed once it serves. Safe for
+// concurrent use.
+type Server struct {
+	Handler Handler
+
+	// Admit, if set, is asked once for each connection, and Allow once for each
+	// call, before its parameters are decoded. A connection that is not
+	// admitted is closed without a word; a call that is not allowed is answered
+	// with the error, which should be an fs.ErrPermission.
+	Admit func(Peer) error
+	Allow func(p Peer, method string) error
+
+	// Panic, if set, is told when a handler panics, and the call is answered
+	// with CodeInternal. If not, a panic ends the process, as everywhere.
+	Panic func(method string, value any, stack []byte)
+
+	Limits Limits
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	sessions  map[*session]struct{}
+	users     map[uint32]int // sessions by uid
+	drain     bool
+	change    chan struct{} // closed when a session has ended; nil if nobody waits
+}
+
+// ErrShutdown is serving with a server that was shut down.
+var ErrShutdown = errors.New("server is shut down")
+
+// Serve accepts connections and serves them until ctx ends, which cancels what
+// is running, until Shutdown, or until the listener fails. It closes l, returns
+// when the last of its connections has ended, and returns nil after Shutdown.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if err := s.listen(l); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() }) // reported by Accept
+	defer stop()
+	var wg sync.WaitGroup
+	err := s.accept(ctx, l, &wg)
+	s.mu.Lock()
+	drain := s.drain
+	delete(s.listeners, l)
+	s.mu.Unlock()
+	if cerr := l.Close(); cerr != nil && !errors.Is(cerr, net.ErrClosed) && err == nil {
+		err = cerr
+	}
+	if drain {
+		wg.Wait()
+		return nil
+	}
+	cancel()
+	wg.Wait()
+	return err
+}
+
+func (s *Server) listen(l net.Listener) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.drain {
+		return ErrShutdown
+	}
+	if s.listeners == nil {
+		s.listeners = map[net.Listener]struct{}{}
+	}
+	s.listeners[l] = struct{}{}
+	return nil
+}
+
+// accept loops. A full descriptor table must not end a server: it waits and
+// tries again.
+func (s *Server) accept(ctx context.Context, l net.Listener, wg *sync.WaitGroup) error {
+	var delay time.Duration
+	for {
+		nc, err := l.Accept()
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && !passing(err) {
+			return err
+		}
+		if err != nil {
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(delay):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		delay = 0
+		c, err := NewConn(nc)
+		if err != nil {
+			continue // it is closed; the next may be better
+		}
+		wg.Go(func() {
+			_ = s.ServeConn(ctx, c) // the end of one connection is nobody else's matter
+		})
+	}
+}
+
+// passing tells the errors of accept(2) that go away.
+func passing(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		syscall.ECONNABORTED, syscall.EINTR, syscall.EAGAIN} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// ServeConn takes c over and serves it until it ends: nil when the peer went
+// away or after Shutdown, ctx.Err() when ctx ended. Handlers have returned then.
+func (s *Server) ServeConn(ctx context.Context, c *Conn) error {
+	ss, err := s.begin(ctx, c)
+	if err != nil {
+		return errors.Join(err, c.Close())
+	}
+	err = ss.run()
+	s.finish(ss)
+	if ended(err) {
+		return nil
+	}
+	return err
+}
+
+// begin counts a connection.
+func (s *Server) begin(ctx context.Context, c *Conn) (*session, error) {
+	p, err := c.Peer()
+	if err != nil {
+		return nil, fmt.Errorf("credentials of the peer: %w", err)
+	}
+	if s.Admit != nil {
+		if err := s.Admit(p); err != nil {
+			return nil, err
+		}
+	}
+	ss := &session{server: s, conn: c, peer: p, ctx: ctx, calls: map[uint64]*Request{}}
+	l := s.Limits.filled()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions == nil {
+		s.sessions, s.users = map[*session]struct{}{}, map[uint32]int{}
+	}
+	switch {
+	case s.drain:
+		return nil, ErrShutdown
+	case len(s.sessions) >= l.Conns:
+		return nil, &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d connections", l.Conns)}
+	case s.users[p.UID] >= l.ConnsPerUser:
+		return nil, &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d connections of uid %d", l.ConnsPerUser, p.UID)}
+	}
+	s.sessions[ss] = struct{}{}
+	s.users[p.UID]++
+	return ss, nil
+}
+
+func (s *Server) finish(ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, ss)
+	if s.users[ss.peer.UID]--; s.users[ss.peer.UID] == 0 {
+		delete(s.users, ss.peer.UID)
+	}
+	if s.change != nil {
+		close(s.change)
+		s.change = nil
+	}
+}
+
+// Shutdown stops listening, tells the clients, lets what is running finish,
+// and returns when the last connection has ended. When ctx ends first, it
+// cancels what is left, waits for the handlers and returns ctx.Err(). A server
+// does not serve again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drain = true
+	var errs []error
+	for l := range s.listeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	for ss := range s.sessions {
+		ss.shut()
+	}
+	done := ctx.Done()
+	for len(s.sessions) > 0 {
+		if s.change == nil {
+			s.change = make(chan struct{})
+		}
+		change := s.change
+		s.mu.Unlock()
+		select {
+		case <-change:
+		case <-done:
+			done = nil
+			errs = append(errs, ctx.Err())
+			s.cut()
+		}
+		s.mu.Lock()
+	}
+	return errors.Join(errs...)
+}
+
+// cut closes every connection, which cancels its handlers.
+func (s *Server) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ss := range s.sessions {
+		_ = ss.conn.Close() // its session reports
+	}
+}

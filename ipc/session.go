@@ -1,0 +1,251 @@
+package ipc
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+)
+
+// session is one connection of a server.
+type session struct {
+	server *Server
+	conn   *Conn
+	peer   Peer
+	ctx    context.Context
+
+	wg    sync.WaitGroup // handlers
+	mu    sync.Mutex
+	calls map[uint64]*Request
+	count int // calls not answered yet
+	bytes int // of their bodies
+	drain bool
+
+	greeted bool
+}
+
+// run serves until the connection ends. All handlers have returned then.
+func (s *session) run() error {
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.ctx = ctx
+	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() }) // wakes the reader, which reports ctx
+	err := s.greet()
+	if err == nil {
+		err = s.conn.meet()
+	}
+	for err == nil {
+		err = s.read()
+	}
+	if cerr := ctx.Err(); cerr != nil {
+		err = cerr
+	}
+	err = s.conn.cause(err)
+	cancel()
+	stop()
+	s.wg.Wait()
+	s.conn.r.close()
+	_ = s.conn.Close() // the error that matters is err
+	return err
+}
+
+// greet sends the hello; what shut would have sent comes behind it.
+func (s *session) greet() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.greeted = true
+	if err := s.conn.greet(s.server.Limits, window); err != nil {
+		return err
+	}
+	if s.drain {
+		s.announce(true)
+	}
+	return nil
+}
+
+// read handles one frame.
+func (s *session) read() error {
+	f, err := s.conn.r.next()
+	if err != nil {
+		return err
+	}
+	if f.kind == kindCall {
+		return s.call(f)
+	}
+	defer f.discard()
+	s.mu.Lock()
+	r := s.calls[f.id]
+	s.mu.Unlock()
+	switch {
+	case f.kind == kindCancel && len(f.fds) == 0:
+		if r != nil {
+			r.cancel()
+		}
+	case f.kind == kindCredit && len(f.fds) == 0:
+		var n int
+		if err := json.Unmarshal(f.body, &n); err != nil {
+			return fmt.Errorf("%w: credit: %w", errProtocol, err)
+		}
+		if r != nil {
+			return r.grant(n)
+		}
+	default:
+		return fmt.Errorf("%w: frame of kind %d from a client", errProtocol, f.kind)
+	}
+	return nil
+}
+
+// call starts a handler, or answers that there is no room for one.
+func (s *session) call(f frame) error {
+	method, timeout, params, err := parseCall(f.body)
+	if err != nil {
+		f.discard()
+		return fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	r := &Request{Method: method, Params: params, Peer: s.peer,
+		id: f.id, session: s, frame: f, credit: s.conn.peer.Window, more: make(chan struct{}, 1)}
+	refusal, err := s.admit(r)
+	if err != nil || refusal != nil {
+		f.discard()
+	}
+	if err != nil {
+		return err
+	}
+	if refusal != nil {
+		return s.answer(f.id, nil, nil, refusal)
+	}
+	if timeout > 0 {
+		r.ctx, r.cancel = context.WithTimeout(s.ctx, timeout)
+	} else {
+		r.ctx, r.cancel = context.WithCancel(s.ctx)
+	}
+	s.mu.Lock()
+	s.calls[r.id] = r
+	s.mu.Unlock()
+	go s.serve(r)
+	return nil
+}
+
+// admit counts a call.
+func (s *session) admit(r *Request) (refusal, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.conn.limits
+	switch {
+	case r.id == 0 || s.calls[r.id] != nil:
+		return nil, fmt.Errorf("%w: call id %d", errProtocol, r.id)
+	case s.drain:
+		return errDraining(), nil
+	case s.count >= l.Calls:
+		return &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d calls are running on this connection", s.count)}, nil
+	case s.count > 0 && s.bytes+len(r.frame.body) > l.Bytes:
+		return &Error{Code: CodeUnavailable, Message: fmt.Sprintf("the calls running on this connection hold %d bytes", s.bytes)}, nil
+	}
+	s.count++
+	s.bytes += len(r.frame.body)
+	s.wg.Add(1)
+	return nil, nil
+}
+
+// serve runs the handler and answers.
+func (s *session) serve(r *Request) {
+	defer s.wg.Done()
+	r.Files = filesOf(r.frame.fds)
+	r.frame.fds = nil
+	out, files, err := s.handle(r)
+	r.cancel()
+	closeFiles(r.Files)
+	s.mu.Lock()
+	delete(s.calls, r.id)
+	s.mu.Unlock()
+	// Broken: nobody is there to be answered, and the reader ends the session.
+	_ = s.answer(r.id, out, files, err)
+	closeFiles(files)
+	s.mu.Lock()
+	s.count--
+	s.bytes -= len(r.frame.body)
+	last := s.drain && s.count == 0
+	s.mu.Unlock()
+	r.frame.release()
+	if last {
+		s.bye()
+	}
+}
+
+// handle calls the handler.
+func (s *session) handle(r *Request) (out any, files []*os.File, err error) {
+	if caught := s.server.Panic; caught != nil {
+		defer func() {
+			if v := recover(); v != nil {
+				caught(r.Method, v, debug.Stack())
+				err = &Error{Code: CodeInternal, Op: "call", Object: r.Method, Message: fmt.Sprintf("%s: panic: %v", r.Method, v)}
+			}
+		}()
+	}
+	if allow := s.server.Allow; allow != nil {
+		if err := allow(s.peer, r.Method); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", r.Method, err)
+		}
+	}
+	return s.server.Handler(r.ctx, r)
+}
+
+// answer sends the last frame of a call.
+func (s *session) answer(id uint64, out any, files []*os.File, err error) error {
+	m := newMessage()
+	defer m.free()
+	if err == nil {
+		err = m.add(out)
+	}
+	if err == nil {
+		err = s.conn.fits(m.body(), len(files))
+	}
+	if err == nil {
+		err = s.conn.w.send(s.ctx, m.frame(kindResult, id, len(files)), files)
+		if err == nil || err == errBroken || s.ctx.Err() != nil {
+			return err
+		}
+	}
+	m.buf = m.buf[:headerSize]
+	if err := m.add(wireError(err)); err != nil {
+		return err
+	}
+	if s.conn.fits(m.body(), 0) != nil {
+		m.buf = m.buf[:headerSize]
+		if err := m.add(&Error{Code: CodeOf(err), Message: "error too long for the peer"}); err != nil {
+			return err
+		}
+	}
+	return s.conn.w.send(s.ctx, m.frame(kindError, id, 0), nil)
+}
+
+// shut announces the end; what is running goes on.
+func (s *session) shut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.drain {
+		return
+	}
+	s.drain = true
+	if s.greeted {
+		s.announce(s.count == 0)
+	}
+}
+
+func (s *session) announce(last bool) {
+	m := newMessage()
+	defer m.free()
+	s.conn.w.post(m.frame(kindDrain, 0, 0))
+	if last {
+		s.bye()
+	}
+}
+
+// bye ends the connection with the last word.
+func (s *session) bye() {
+	m := newMessage()
+	defer m.free()
+	s.conn.w.post(m.frame(kindBye, 0, 0))
+	s.conn.w.end()
+}

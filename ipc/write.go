@@ -1,0 +1,325 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What may wait behind a write before senders wait too.
+const (
+	queueBytes = 256 << 10
+	queueFiles = 256
+)
+
+// writer puts frames on a socket. Safe for concurrent use.
+//
+// Whoever comes first writes its frame itself; who comes while a write is under
+// way leaves its frame in the queue and goes on, and the first takes the whole
+// queue with its next system call. So one call alone is one sendmsg without a
+// copy or a switch of goroutines, and a hundred at once share a few. When the
+// socket is full, what is left is given to a goroutine: a sender waits only for
+// room in the queue, and its context ends that.
+type writer struct {
+	conn  *net.UnixConn
+	rc    syscall.RawConn
+	stall time.Duration
+
+	mu     sync.Mutex
+	busy   bool          // somebody writes
+	queue  []batch       // for whoever writes
+	bytes  int           // in queue
+	files  int           // in queue
+	spare  []byte        // an empty buffer for the next batch
+	change chan struct{} // closed when there is room again; nil if nobody waits
+	err    error         // sticky
+	last   bool          // what is queued is the last
+
+	// Of whoever set busy.
+	once func(fd uintptr) bool // sendmsg, without waiting
+	out  []byte
+	oob  []byte
+	n    int
+	res  error
+}
+
+// batch is one or more frames. Its descriptors are those of the first: they are
+// attached to the first byte, and it is sent apart from what came before.
+type batch struct {
+	buf []byte
+	fds []int
+}
+
+func (w *writer) init(c *net.UnixConn, rc syscall.RawConn) {
+	w.conn, w.rc = c, rc
+	w.once = func(fd uintptr) bool { w.sendmsg(fd); return true }
+}
+
+func (w *writer) sendmsg(fd uintptr) {
+	for {
+		w.n, w.res = unix.SendmsgN(int(fd), w.out, w.oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		if w.res != unix.EINTR {
+			return
+		}
+	}
+}
+
+// errBroken is a frame for a connection that has failed; w.err tells why.
+var errBroken = errors.New("connection broken")
+
+// send queues or writes one whole frame. Neither the frame nor the files are
+// used after it has returned.
+func (w *writer) send(ctx context.Context, frame []byte, files []*os.File) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.err == nil && w.busy && (w.bytes > queueBytes || w.files > queueFiles) {
+		if err := w.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return w.put(frame, files)
+}
+
+// post is send for the few frames that must neither wait nor get lost. Their
+// number is bounded by that of the calls and items. An error means that the
+// connection broke, which the reader reports.
+func (w *writer) post(frame []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = w.put(frame, nil)
+}
+
+// end closes the connection as soon as nothing is left to be written.
+func (w *writer) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = true
+	if !w.busy {
+		_ = w.conn.Close() // nothing was lost
+	}
+}
+
+func (w *writer) put(frame []byte, files []*os.File) error {
+	if w.err != nil || w.last {
+		return errBroken
+	}
+	if w.busy {
+		return w.enqueue(frame, files)
+	}
+	b := batch{buf: frame}
+	if len(files) > 0 {
+		var err error
+		if b.fds, err = rawFDs(files); err != nil {
+			return err
+		}
+	}
+	err := w.write(b)
+	runtime.KeepAlive(files)
+	return err
+}
+
+// wait lets go of the lock until there may be room.
+func (w *writer) wait(ctx context.Context) error {
+	if w.change == nil {
+		w.change = make(chan struct{})
+	}
+	change := w.change
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	select {
+	case <-change:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// enqueue copies a frame and duplicates its files.
+func (w *writer) enqueue(frame []byte, files []*os.File) error {
+	last := len(w.queue) - 1
+	if last < 0 || len(files) > 0 {
+		fds, err := dupFDs(files)
+		if err != nil {
+			return err
+		}
+		w.queue = append(w.queue, batch{buf: w.spare, fds: fds})
+		w.files += len(fds)
+		w.spare = nil
+		last++
+	}
+	w.queue[last].buf = append(w.queue[last].buf, frame...)
+	w.bytes += len(frame)
+	return nil
+}
+
+// dequeue takes the next batch; busy ends when there is none.
+func (w *writer) dequeue() (batch, bool) {
+	if w.change != nil {
+		close(w.change)
+		w.change = nil
+	}
+	if len(w.queue) == 0 {
+		w.busy, w.out, w.oob = false, nil, nil
+		if w.last {
+			_ = w.conn.Close() // nothing was lost
+		}
+		return batch{}, false
+	}
+	b := w.queue[0]
+	w.queue = w.queue[:copy(w.queue, w.queue[1:])]
+	w.bytes -= len(b.buf)
+	w.files -= len(b.fds)
+	return b, true
+}
+
+// write writes b, whose parts are the caller's, and then the queue.
+func (w *writer) write(b batch) error {
+	w.busy = true
+	err := w.attempt(b, w.once)
+	switch {
+	case err == unix.EAGAIN:
+		return w.leave(b)
+	case err != nil && len(b.fds) > 0 && refused(err):
+		if b, ok := w.dequeue(); ok {
+			go w.finish(b, b.buf)
+		}
+		return fmt.Errorf("send %d files: %w", len(b.fds), err)
+	case err != nil:
+		return w.fail(err)
+	case w.n < len(b.buf):
+		return w.leave(batch{buf: b.buf[w.n:]})
+	}
+	for {
+		b, ok := w.dequeue()
+		if !ok {
+			return nil
+		}
+		err := w.attempt(b, w.once)
+		if err == unix.EAGAIN {
+			go w.finish(b, b.buf)
+			return nil
+		}
+		closeFDs(b.fds)
+		if err != nil {
+			return w.fail(err)
+		}
+		if w.n < len(b.buf) {
+			go w.finish(batch{buf: b.buf}, b.buf[w.n:])
+			return nil
+		}
+		w.keep(b.buf)
+	}
+}
+
+// attempt sends b with the lock released.
+func (w *writer) attempt(b batch, send func(uintptr) bool) error {
+	w.out, w.oob = b.buf, nil
+	if len(b.fds) > 0 {
+		w.oob = unix.UnixRights(b.fds...)
+	}
+	w.mu.Unlock()
+	err := w.rc.Write(send)
+	if err == nil {
+		err = w.res
+	}
+	w.mu.Lock()
+	return err
+}
+
+// refused tells the errors that concern the rights alone; nothing was sent
+// then. EBADF: one is not open. EOPNOTSUPP: a kqueue, on FreeBSD.
+// ETOOMANYREFS: too many in flight, on Linux. EMSGSIZE, EINVAL: too many.
+func refused(err error) bool {
+	switch err {
+	case unix.EBADF, unix.EOPNOTSUPP, unix.ETOOMANYREFS, unix.EMSGSIZE, unix.EINVAL:
+		return true
+	}
+	return false
+}
+
+// leave gives the rest of a sender's own frame to a goroutine, in copies.
+func (w *writer) leave(b batch) error {
+	fds := make([]int, 0, len(b.fds))
+	for _, fd := range b.fds {
+		d, err := dupFD(uintptr(fd))
+		if err != nil {
+			closeFDs(fds)
+			if next, ok := w.dequeue(); ok {
+				go w.finish(next, next.buf)
+			}
+			return fmt.Errorf("duplicate a file to send: %w", err)
+		}
+		fds = append(fds, d)
+	}
+	buf := append([]byte(nil), b.buf...)
+	go w.finish(batch{buf: buf, fds: fds}, buf)
+	return nil
+}
+
+// finish writes rest, which ends b, and the queue to a peer that is slow. One
+// that takes nothing for the stall time is dropped.
+func (w *writer) finish(b batch, rest []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	patient := func(fd uintptr) bool { w.sendmsg(fd); return w.res != unix.EAGAIN }
+	for ok := true; ok; {
+		err := w.conn.SetWriteDeadline(time.Now().Add(w.stall))
+		if err == nil {
+			err = w.attempt(batch{buf: rest, fds: b.fds}, patient)
+		}
+		closeFDs(b.fds)
+		b.fds = nil
+		if err != nil {
+			_ = w.fail(err) // kept in w.err for the senders to come
+			return
+		}
+		if rest = rest[w.n:]; len(rest) > 0 {
+			continue
+		}
+		w.keep(b.buf)
+		if len(w.queue) == 0 {
+			err = w.conn.SetWriteDeadline(time.Time{})
+		}
+		if err != nil {
+			_ = w.fail(err)
+			return
+		}
+		b, ok = w.dequeue()
+		rest = b.buf
+	}
+}
+
+// keep saves a buffer for the next batch.
+func (w *writer) keep(buf []byte) {
+	if cap(buf) <= queueBytes && cap(buf) > cap(w.spare) {
+		w.spare = buf[:0]
+	}
+}
+
+// fail ends the connection, for part of a frame may be lost. Its reader sees
+// the end too, and tells everybody; if it was the peer who closed, after having
+// read what came before.
+func (w *writer) fail(err error) error {
+	gone := err == unix.EPIPE || err == unix.ECONNRESET
+	if _, ok := err.(syscall.Errno); ok {
+		err = os.NewSyscallError("sendmsg", err)
+	}
+	if w.err == nil {
+		w.err = err
+	}
+	for b, ok := w.dequeue(); ok; b, ok = w.dequeue() {
+		closeFDs(b.fds)
+	}
+	if !gone {
+		_ = w.conn.Close() // the error that matters is err
+	}
+	return errBroken
+}
