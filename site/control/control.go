@@ -53,6 +53,9 @@ type Process struct {
 	Terminal bool     `json:"terminal,omitempty"`
 	Size     Size     `json:"size"`
 	WaitMain bool     `json:"wait_main,omitempty"` // main: the end of main is the end of the container
+	// OpenStdin, without a terminal and without a given stdin, makes stdin a
+	// pipe that attached clients write to. It stays open when they leave.
+	OpenStdin bool `json:"open_stdin,omitempty"`
 }
 
 // Stdio are the descriptors for a process; nil is /dev/null for stdin and

@@ -1,0 +1,38 @@
+// Package runloop is the process that a running container has to itself: it
+// starts main and what is exec'ed beside it, follows their trees, owns their
+// terminals, writes their log, answers [control.Control], and leaves the exit
+// record. It outlives the daemon. Command xc-runloop is this package and the
+// [Tenant] of its operating system.
+//
+// # Starting one
+//
+// Whoever starts a run loop gives it three descriptors and no others but
+// those its tenant asks for, from 6 on (the tenant sets close-on-exec there):
+//
+//	3  a listening UNIX socket, on which control is served
+//	4  one end of a connected pair of UNIX sockets: control for the starter
+//	5  its configuration, a [Config] as JSON, read to its end
+//
+// Arguments are "xc-runloop ID", for ps(1). The process makes a session of its
+// own, so it must not be started as the leader of a process group without
+// being that of a session too. It has /dev/null as its standard streams and
+// opens no directory: jail_attach(2) refuses a process that holds one.
+//
+// # Its life
+//
+//  1. It serves. Until a Start has succeeded, descriptor 4 is its lifeline:
+//     when the starter goes away, the tenant is closed and the run loop exits,
+//     without a record: the container has never run.
+//  2. Start runs main. From now on only the container's end or Abandon ends
+//     the run loop.
+//  3. The container has ended when main and all its descendants are gone, or
+//     with Process.WaitMain when main is. Exec'ed processes keep nothing alive.
+//  4. The tenant is closed: nothing of it lives. What is left in pipes and
+//     terminals goes to the log. The exit record is renamed into place. Only
+//     then is Wait answered; attached clients get a moment to read what they
+//     have not read yet; the process exits.
+//
+// A starter that finds the process gone reads the record with [ReadExit]; if
+// there is none, the run loop was killed (the container is lost) or main was
+// never started, which the starter knows.
+package runloop

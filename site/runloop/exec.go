@@ -1,0 +1,141 @@
+package runloop
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+
+	"github.com/joyboyid/xc/site/control"
+)
+
+// Exec implements control.Control. When ctx ends, a terminal hangs up; a
+// process without one goes on.
+func (l *loop) Exec(ctx context.Context, p control.Process, stdio control.Stdio) (control.Exit, error) {
+	defer closeStdio(stdio)
+	e, err := l.exec(ctx, p, stdio)
+	if err != nil {
+		return e, fmt.Errorf("exec: %w", err)
+	}
+	return e, nil
+}
+
+func (l *loop) exec(ctx context.Context, p control.Process, stdio control.Stdio) (control.Exit, error) {
+	if err := check(stdio); err != nil {
+		return control.Exit{}, err
+	}
+	if err := l.reserve(p.ID); err != nil {
+		return control.Exit{}, err
+	}
+	defer l.release(p.ID)
+	if p.Terminal {
+		return l.execTerminal(ctx, p, stdio)
+	}
+	_, done, err := l.startExec(p, stdio, l.output)
+	if err != nil {
+		return control.Exit{}, err
+	}
+	closeStdio(stdio)
+	select {
+	case e := <-done:
+		return e, nil
+	case <-ctx.Done():
+		return control.Exit{}, ctx.Err()
+	}
+}
+
+// execTerminal runs a process in a terminal of its own, whose output goes to
+// the client, and to the log only when there is no client for it.
+func (l *loop) execTerminal(ctx context.Context, p control.Process, stdio control.Stdio) (control.Exit, error) {
+	h := newHub(false)
+	to := emit(h.publish)
+	if stdio.Stdout == nil {
+		to = l.output
+	}
+	stdio.Stderr = nil
+	c, err := join(h, stdio, false)
+	if err != nil {
+		return control.Exit{}, err
+	}
+	defer c.leave()
+	closeStdio(stdio)
+	pr, done, err := l.startExec(p, control.Stdio{}, to)
+	if err != nil {
+		return control.Exit{}, err
+	}
+	if err := c.feed(pr.input); err != nil {
+		pr.close()
+		return control.Exit{}, err
+	}
+	select {
+	case e := <-done:
+		h.end()
+		c.serve(ctx, false)
+		return e, nil
+	case <-ctx.Done():
+		pr.close()
+		return control.Exit{}, ctx.Err()
+	}
+}
+
+// startExec starts a process beside main, and sends its exit.
+func (l *loop) startExec(p control.Process, stdio control.Stdio, to emit) (*proc, <-chan control.Exit, error) {
+	l.starting.RLock()
+	defer l.starting.RUnlock()
+	if _, _, err := l.running(); err != nil {
+		return nil, nil, err
+	}
+	pr, err := launch(l.tenant, p, stdio, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pr, l.follow(pr, p.ID), nil
+}
+
+// follow makes a started process known, and sends its exit when what it has
+// written is on its way. What it leaves behind is not waited for.
+func (l *loop) follow(pr *proc, id string) <-chan control.Exit {
+	l.mu.Lock()
+	l.procs[pr] = struct{}{}
+	if id != "" {
+		l.execs[id] = pr
+	}
+	l.mu.Unlock()
+	done := make(chan control.Exit, 1)
+	go func() {
+		e := exitOf(pr.tree.Main(context.Background()))
+		_ = pr.tree.Close() // forgets it; the tenant still has all its processes
+		if pr.master != nil {
+			pr.drain()
+			pr.close()
+		}
+		done <- e
+		pr.pumps.Wait() // pipes may have been left to others
+		pr.close()
+		l.mu.Lock()
+		delete(l.procs, pr)
+		l.mu.Unlock()
+	}()
+	return done
+}
+
+// reserve takes an id for an exec'ed process.
+func (l *loop) reserve(id string) error {
+	if id == "" {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, taken := l.execs[id]; taken {
+		return fmt.Errorf("id %s: %w", id, fs.ErrExist)
+	}
+	l.execs[id] = nil
+	return nil
+}
+
+func (l *loop) release(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if id != "" {
+		delete(l.execs, id)
+	}
+}

@@ -1,0 +1,241 @@
+package runloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/joyboyid/xc/site/control"
+	"github.com/joyboyid/xc/site/logfile"
+)
+
+// loop implements control.Control. It takes over the files of the calls:
+// they are closed as soon as they have been handed on.
+type loop struct {
+	cfg    Config
+	tenant Tenant
+	log    *logfile.Writer // nil: none
+	hub    *hub            // of main, and of what else is logged
+
+	starting sync.RWMutex  // held by Start, shared by Exec, until what it started is in procs
+	started  chan struct{} // closed when main runs
+	ended    chan struct{} // closed when all is over: result is set
+	result   control.Exit
+	failure  error // instead of a result: main was never started, or the record is not written
+	once     sync.Once
+	clients  sync.WaitGroup // of a terminal that main was started with
+
+	mu     sync.Mutex
+	main   *proc
+	since  time.Time
+	exit   *control.Exit // of main's first process
+	procs  map[*proc]struct{}
+	execs  map[string]*proc // by id; nil while it is being started
+	ending bool             // nothing is started any more
+}
+
+var _ control.Control = (*loop)(nil)
+
+func newLoop(cfg Config, t Tenant) *loop {
+	l := &loop{cfg: cfg, tenant: t, hub: newHub(true),
+		started: make(chan struct{}), ended: make(chan struct{}),
+		procs: map[*proc]struct{}{}, execs: map[string]*proc{}}
+	if cfg.LogPath != "" {
+		l.log = &logfile.Writer{Path: cfg.LogPath, MaxBytes: cfg.LogMax, MaxFiles: cfg.LogFiles}
+	}
+	return l
+}
+
+// output takes what is logged.
+func (l *loop) output(s logfile.Stream, p []byte) {
+	if l.log != nil {
+		l.log.Write(s, time.Now(), p)
+	}
+	l.hub.publish(s, p)
+}
+
+// Start implements control.Control.
+func (l *loop) Start(_ context.Context, main control.Process, stdio control.Stdio) (int, error) {
+	defer closeStdio(stdio)
+	if err := check(stdio); err != nil {
+		return 0, fmt.Errorf("start main: %w", err)
+	}
+	l.starting.Lock()
+	defer l.starting.Unlock()
+	l.mu.Lock()
+	p, ending := l.main, l.ending
+	l.mu.Unlock()
+	if p != nil {
+		return 0, fmt.Errorf("start main: it was started before: %w", fs.ErrExist)
+	}
+	if ending {
+		return 0, fmt.Errorf("start main: %w", control.ErrNotRunning)
+	}
+	p, err := l.startMain(main, stdio)
+	if err != nil {
+		return 0, fmt.Errorf("start main: %w", err)
+	}
+	pid := p.tree.Pid()
+	l.mu.Lock()
+	l.main, l.since = p, time.Now().UTC()
+	l.procs[p] = struct{}{}
+	l.mu.Unlock()
+	close(l.started)
+	go l.watch(p, main.WaitMain)
+	return pid, nil
+}
+
+// startMain starts main. With a terminal the descriptors given are the first
+// client's; they join before there is output.
+func (l *loop) startMain(main control.Process, stdio control.Stdio) (*proc, error) {
+	if !main.Terminal {
+		return launch(l.tenant, main, stdio, l.output)
+	}
+	stdio.Stderr = nil
+	c, err := join(l.hub, stdio, false)
+	if err != nil {
+		return nil, err
+	}
+	p, err := launch(l.tenant, main, control.Stdio{}, l.output)
+	if err == nil {
+		err = c.feed(p.input)
+		if err != nil { // no descriptors left: better no main than a deaf one
+			err = errors.Join(err, p.tree.Kill(), p.tree.Close())
+			p.close()
+		}
+	}
+	if err != nil {
+		c.leave()
+		return nil, err
+	}
+	l.clients.Go(func() { c.serve(context.Background(), true) })
+	return p, nil
+}
+
+// watch follows main to the end of the container.
+func (l *loop) watch(p *proc, waitMain bool) {
+	ctx := context.Background()
+	exit := exitOf(p.tree.Main(ctx))
+	l.mu.Lock()
+	seen := exit
+	l.exit = &seen
+	l.mu.Unlock()
+	if !waitMain {
+		if err := p.tree.Empty(ctx); err != nil {
+			exit.Error = fmt.Sprintf("descendants of main cannot be followed: %v", err)
+		}
+	}
+	l.end(&exit)
+}
+
+// end ends the container and sets the result; without an exit there is no
+// record. Only the first call counts.
+func (l *loop) end(exit *control.Exit) {
+	l.once.Do(func() {
+		l.retire(true)
+		err := l.tenant.Close() // from here on nothing lives that could be started or write
+		l.mu.Lock()
+		procs := l.procs
+		l.procs = map[*proc]struct{}{}
+		l.mu.Unlock()
+		for p := range procs {
+			p.drain()
+			p.close()
+		}
+		if l.log != nil {
+			_ = l.log.Close() // a full disk: there is nowhere to tell it
+		}
+		if exit == nil {
+			l.failure = fmt.Errorf("main was never started: %w", control.ErrNotRunning)
+		} else {
+			if err != nil {
+				exit.Error = fmt.Sprintf("close tenant: %v", err)
+			}
+			exit.At = time.Now().UTC()
+			l.result, l.failure = *exit, writeExit(l.cfg.Dir, *exit)
+		}
+		l.hub.end()
+		close(l.ended)
+	})
+	<-l.ended
+}
+
+// Wait implements control.Control.
+func (l *loop) Wait(ctx context.Context) (control.Exit, error) {
+	select {
+	case <-l.ended:
+	case <-ctx.Done():
+		return control.Exit{}, ctx.Err()
+	}
+	if l.failure != nil && l.result.At.IsZero() {
+		return control.Exit{}, l.failure
+	}
+	return l.result, nil // also when the record could not be written: who waits gets it
+}
+
+// State implements control.Control.
+func (l *loop) State(context.Context) (control.State, error) {
+	l.mu.Lock()
+	p := l.main
+	s := control.State{Loop: os.Getpid(), Started: l.since, Exit: l.exit}
+	l.mu.Unlock()
+	if p == nil {
+		return s, nil
+	}
+	if s.Exit == nil {
+		s.Main = p.tree.Pid()
+	}
+	var err error
+	select {
+	case <-l.ended:
+	default:
+		if s.PIDs, err = p.tree.PIDs(); err != nil {
+			return s, fmt.Errorf("processes of main: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// Resize implements control.Control.
+func (l *loop) Resize(_ context.Context, id string, size control.Size) error {
+	l.mu.Lock()
+	p := l.main
+	if id != "" {
+		p = l.execs[id]
+	}
+	l.mu.Unlock()
+	switch {
+	case p == nil && id == "":
+		return fmt.Errorf("resize: %w", control.ErrNotRunning)
+	case p == nil:
+		return fmt.Errorf("resize exec %s: %w", id, fs.ErrNotExist)
+	case p.master == nil:
+		return fmt.Errorf("resize: process without a terminal: %w", fs.ErrInvalid)
+	}
+	return resize(p.master, size)
+}
+
+// running returns main's proc, and whether its first process lives.
+func (l *loop) running() (p *proc, alive bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.main == nil || l.ending {
+		return nil, false, control.ErrNotRunning
+	}
+	return l.main, l.exit == nil, nil
+}
+
+// retire makes sure that nothing is started any more, if main was not started
+// yet or in any case. It tells whether main was.
+func (l *loop) retire(anyway bool) (started bool) {
+	l.starting.Lock()
+	defer l.starting.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ending = l.ending || anyway || l.main == nil
+	return l.main != nil
+}

@@ -1,0 +1,181 @@
+package runloop
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/joyboyid/xc/ipc"
+	"github.com/joyboyid/xc/site/control"
+	"github.com/joyboyid/xc/site/logfile"
+)
+
+// Descriptors that a run loop inherits.
+const (
+	fdListener = 3
+	fdStarter  = 4
+	fdConfig   = 5
+)
+
+// farewell is how long clients get, at the end, to read the last output and
+// the last answers.
+const farewell = 2 * time.Second
+
+// Main is the whole of a run loop; it is called first in main, after what the
+// tenant's package wants called there, and returns the process's exit status.
+// What goes wrong before it can serve it says on stderr.
+func Main(open func(config json.RawMessage) (Tenant, error)) int {
+	if err := run(open); err != nil {
+		fmt.Fprintf(os.Stderr, "xc-runloop: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func run(open func(json.RawMessage) (Tenant, error)) error {
+	listener, starter, cfg, err := inherit()
+	if err != nil {
+		return err
+	}
+	if err := detach(); err != nil {
+		return err
+	}
+	// Nothing here is worth a second core or a large heap.
+	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
+	debug.SetGCPercent(25)
+	t, err := open(cfg.Tenant)
+	if err != nil {
+		t = noTenant{fmt.Errorf("open tenant: %w", err)} // Start tells the starter
+	}
+	if err := devNull(); err != nil {
+		return errors.Join(err, t.Close())
+	}
+	l := newLoop(cfg, t)
+	l.serve(listener, starter)
+	return l.failure
+}
+
+// inherit takes over the descriptors and reads the configuration.
+func inherit() (net.Listener, *ipc.Conn, Config, error) {
+	for fd := fdListener; fd <= fdConfig; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	f := os.NewFile(fdConfig, "configuration")
+	cfg, err := readConfig(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, nil, cfg, err
+	}
+	conn, err := ipc.FileConn(os.NewFile(fdStarter, "starter"))
+	if err != nil {
+		return nil, nil, cfg, err
+	}
+	f = os.NewFile(fdListener, "listener")
+	listener, err := net.FileListener(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, nil, cfg, errors.Join(err, conn.Close())
+	}
+	return listener, conn, cfg, nil
+}
+
+// detach makes the process independent of who started it.
+func detach() error {
+	// Handled, not ignored: what we start would go on ignoring them.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	sid, err := unix.Getsid(0)
+	if err != nil {
+		return os.NewSyscallError("getsid", err)
+	}
+	if sid != os.Getpid() {
+		if _, err := unix.Setsid(); err != nil {
+			return os.NewSyscallError("setsid", err)
+		}
+	}
+	unix.Umask(0o022)
+	return os.Chdir("/")
+}
+
+// devNull replaces the standard streams. No other goroutine opens anything
+// yet, so each open gets the descriptor just closed: the lowest.
+func devNull() error {
+	for fd := range 3 {
+		if err := unix.Close(fd); err != nil && err != unix.EBADF {
+			return os.NewSyscallError("close", err)
+		}
+		got, err := unix.Open(os.DevNull, unix.O_RDWR, 0)
+		if err != nil || got != fd {
+			return fmt.Errorf("open %s as descriptor %d: got %d: %w", os.DevNull, fd, got, errors.Join(err, fs.ErrInvalid))
+		}
+	}
+	return nil
+}
+
+// serve serves until the container has ended and all is told.
+func (l *loop) serve(listener net.Listener, starter *ipc.Conn) {
+	s := &ipc.Server{
+		Handler: control.ControlHandler(l),
+		Admit:   admit,
+		Panic: func(method string, value any, stack []byte) {
+			l.output(logfile.Note, fmt.Appendf(nil, "run loop: %s: panic: %v\n%s", method, value, stack))
+		},
+	}
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = s.ServeConn(ctx, starter) // it ends when the starter does
+		l.orphaned()
+	})
+	wg.Go(func() {
+		_ = s.Serve(ctx, listener) // without it there is still Abandon by the starter, and the container's end
+	})
+	<-l.ended
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	l.farewell(ctx)
+	_ = s.Shutdown(ctx) // who has not read by now does not
+	wg.Wait()
+}
+
+// orphaned ends a run loop whose starter has gone without having started main.
+func (l *loop) orphaned() {
+	if !l.retire(false) {
+		l.end(nil)
+	}
+}
+
+// farewell waits until the clients have read what they were given.
+func (l *loop) farewell(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { l.clients.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// admit lets in root and our own user. A run loop's socket is made 0600; this
+// holds also if it were not.
+func admit(p ipc.Peer) error {
+	if p.UID != 0 && int(p.UID) != os.Geteuid() {
+		return fmt.Errorf("uid %d: %w", p.UID, fs.ErrPermission)
+	}
+	return nil
+}
+
+// noTenant stands in for a tenant that could not be opened.
+type noTenant struct{ err error }
+
+func (t noTenant) Start(*Process) (Tree, error) { return nil, t.err }
+func (noTenant) Kill() error                    { return nil }
+func (noTenant) Close() error                   { return nil }

@@ -1,0 +1,63 @@
+package runloop
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"github.com/joyboyid/xc/site/control"
+)
+
+// openTerminal opens a pseudo-terminal with a window of this size. The master
+// does not block and can be given deadlines; the tty, which goes to programs,
+// blocks. (Package pty leaves both as they happen to be on each system.)
+func openTerminal(size control.Size) (master, tty *os.File, err error) {
+	m, t, err := pty.Open()
+	if err != nil {
+		return nil, nil, fmt.Errorf("open terminal: %w", err)
+	}
+	master, err = reopen(m, true)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open terminal: %w", errors.Join(err, t.Close()))
+	}
+	tty, err = reopen(t, false)
+	if err == nil {
+		if size == (control.Size{}) {
+			size = control.Size{Rows: 24, Cols: 80}
+		}
+		err = resize(master, size)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("open terminal: %w", errors.Join(err, master.Close()))
+	}
+	return master, tty, nil
+}
+
+// reopen moves f to a new *os.File in this mode.
+func reopen(f *os.File, nonblock bool) (*os.File, error) {
+	d, err := dup(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	// The mode is chosen before the *os.File that lasts is made from it.
+	if cerr := withFD(d, func(fd int) { err = unix.SetNonblock(fd, nonblock) }); cerr != nil || err != nil {
+		return nil, errors.Join(err, cerr, d.Close(), f.Close())
+	}
+	last, err := dup(d)
+	return last, errors.Join(err, d.Close(), f.Close())
+}
+
+// resize sets the window of a terminal; its foreground processes get SIGWINCH.
+func resize(master *os.File, s control.Size) error {
+	var err error
+	cerr := withFD(master, func(fd int) {
+		err = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: s.Rows, Col: s.Cols})
+	})
+	if cerr != nil {
+		return cerr
+	}
+	return os.NewSyscallError("ioctl TIOCSWINSZ", err)
+}

@@ -1,0 +1,125 @@
+package runloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/joyboyid/xc/site/control"
+)
+
+// Signal implements control.Control. When main's first process is gone, its
+// descendants are main.
+func (l *loop) Signal(_ context.Context, n int, all bool) error {
+	if err := l.signal(n, all); err != nil {
+		return fmt.Errorf("signal %d: %w", n, err)
+	}
+	return nil
+}
+
+func (l *loop) signal(n int, all bool) error {
+	if n < 1 || n > 128 { // 0 would be a question
+		return syscall.EINVAL
+	}
+	sig := syscall.Signal(n)
+	p, alive, err := l.running()
+	if err != nil {
+		return err
+	}
+	if all && sig == syscall.SIGKILL {
+		return l.tenant.Kill()
+	}
+	if alive && !all {
+		if err := p.tree.Signal(sig); !errors.Is(err, syscall.ESRCH) && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+	}
+	trees := []Tree{p.tree}
+	if all {
+		l.mu.Lock()
+		for other := range l.procs {
+			if other != p {
+				trees = append(trees, other.tree)
+			}
+		}
+		l.mu.Unlock()
+	}
+	for _, t := range trees {
+		err = errors.Join(err, signalTree(t, sig))
+	}
+	return err
+}
+
+func signalTree(t Tree, sig syscall.Signal) error {
+	if sig == syscall.SIGKILL {
+		return t.Kill()
+	}
+	pids, err := t.PIDs()
+	for _, pid := range pids {
+		if kerr := syscall.Kill(pid, sig); kerr != nil && !errors.Is(kerr, syscall.ESRCH) {
+			err = errors.Join(err, fmt.Errorf("pid %d: %w", pid, kerr))
+		}
+	}
+	return err
+}
+
+// Stop implements control.Control. Without a timeout it kills at once.
+// Stopping what has ended succeeds.
+func (l *loop) Stop(ctx context.Context, n int, timeout time.Duration) error {
+	select {
+	case <-l.ended:
+		return nil
+	case <-l.started:
+	default:
+		return fmt.Errorf("stop: %w", control.ErrNotRunning)
+	}
+	if timeout > 0 {
+		if err := l.signal(n, false); err != nil && !errors.Is(err, control.ErrNotRunning) {
+			return fmt.Errorf("stop: signal %d: %w", n, err)
+		}
+		t := time.NewTimer(timeout)
+		defer t.Stop()
+		select {
+		case <-l.ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+	if err := l.tenant.Kill(); err != nil {
+		return fmt.Errorf("stop: kill: %w", err)
+	}
+	select {
+	case <-l.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Abandon implements control.Control. The record of a main that never ran
+// says so, with the code of an engine's own error.
+func (l *loop) Abandon(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { // goes on when ctx ends
+		defer close(done)
+		switch {
+		case !l.retire(false):
+			l.end(&control.Exit{Code: 125, Error: "main was never started"})
+		case l.tenant.Kill() == nil:
+			<-l.ended // watch sees it end
+		default: // closing the tenant is the stronger means
+			l.end(&control.Exit{Code: 137, Lost: true, Error: "abandoned"})
+		}
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
