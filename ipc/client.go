@@ -2,7 +2,6 @@ package ipc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -89,7 +88,7 @@ func (c *Client) Call(ctx context.Context, method string, in any, files []*os.Fi
 // waits when item is slow. The files of an item are closed when item returns.
 // An error of item cancels the call and is returned.
 func (c *Client) Stream(ctx context.Context, method string, in any, files []*os.File,
-	item func(item json.RawMessage, files []*os.File) error, out any) ([]*os.File, error) {
+	item func(item []byte, files []*os.File) error, out any) ([]*os.File, error) {
 	got, err := c.call(ctx, method, in, files, item, out)
 	if err == nil {
 		return got, nil
@@ -102,7 +101,7 @@ func (c *Client) Stream(ctx context.Context, method string, in any, files []*os.
 }
 
 func (c *Client) call(ctx context.Context, method string, in any, files []*os.File,
-	item func(json.RawMessage, []*os.File) error, out any) ([]*os.File, error) {
+	item func([]byte, []*os.File) error, out any) ([]*os.File, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -179,7 +178,7 @@ func (c *Client) send(ctx context.Context, id uint64, method string, in any, fil
 }
 
 // item hands one item on and gives its bytes back to the server.
-func (c *Client) item(id uint64, k *call, f *frame, item func(json.RawMessage, []*os.File) error) error {
+func (c *Client) item(id uint64, k *call, f *frame, item func([]byte, []*os.File) error) error {
 	size := headerSize + len(f.body)
 	if item != nil {
 		files := filesOf(f.fds)

@@ -40,6 +40,7 @@ func (r *Ref) UnmarshalJSON(b []byte) error {
 // files into Refs on one side, Get and GetAll turn them back on the other.
 type Files struct {
 	List []*os.File
+	got  []bool // by Get
 	err  error
 }
 
@@ -73,7 +74,15 @@ func (s *Files) Get(r Ref) *os.File {
 		s.err = &Error{Code: CodeInvalid, Message: fmt.Sprintf("descriptor %d, %d came with the frame", r.n-1, len(s.List))}
 		return nil
 	}
+	s.mark()
+	s.got[r.n-1] = true
 	return s.List[r.n-1]
+}
+
+func (s *Files) mark() {
+	if len(s.got) < len(s.List) {
+		s.got = make([]bool, len(s.List))
+	}
 }
 
 // GetAll returns the files of Refs.
@@ -91,5 +100,31 @@ func (s *Files) GetAll(refs []Ref) []*os.File {
 // Err returns the first trouble of Get, after all of it.
 func (s *Files) Err() error { return s.err }
 
-// Close closes all files.
-func (s *Files) Close() { closeFiles(s.List) }
+// Done ends a result: with an error, its own or that of the call, every file is
+// closed, otherwise those that nobody got.
+func (s *Files) Done(err error) error {
+	if err == nil {
+		err = s.err
+	}
+	s.mark()
+	for i, f := range s.List {
+		if err != nil || !s.got[i] {
+			_ = f.Close() // nothing was written through it
+		}
+	}
+	return err
+}
+
+// NoMethod is the error of a handler for a method that it does not have. It is
+// an errors.ErrUnsupported on both sides.
+func NoMethod(method string) error {
+	return &Error{Code: CodeNoMethod, Also: []string{CodeUnsupported}, Op: "call", Object: method, Message: "no method " + method}
+}
+
+// DecodeItem decodes an item of a stream.
+func DecodeItem(raw []byte, v any) error {
+	if err := decode(raw, v); err != nil {
+		return fmt.Errorf("item: %w", err)
+	}
+	return nil
+}
