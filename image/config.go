@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -27,6 +28,9 @@ func ParseConfig(b []byte, layers int) (ispec.Image, error) {
 	for i, d := range c.RootFS.DiffIDs {
 		if err := CheckDigest(d); err != nil {
 			return c, fmt.Errorf("parse image config: diff id %d: %w", i, err)
+		}
+		if d.Algorithm() != digest.SHA256 { // what unpackers compute, here and elsewhere
+			return c, fmt.Errorf("parse image config: diff id %s: %w: only sha256 is supported", d, digest.ErrDigestUnsupported)
 		}
 	}
 	if err := checkImageConfig(c.Config); err != nil {

@@ -17,9 +17,10 @@ import (
 )
 
 var (
-	errLost  = errors.New("connection lost")
-	errShort = errors.New("the registry ended the blob too early")
-	errRange = errors.New("the registry answered with another range than was asked for")
+	errLost    = errors.New("connection lost")
+	errShort   = errors.New("the registry ended the blob too early")
+	errPastEnd = errors.New("the registry says that the blob ends before")
+	errRange   = errors.New("the registry answered with another range than was asked for")
 )
 
 // Download fetches what is missing of a blob into its staging, which it leaves
@@ -34,23 +35,29 @@ func (c *Client) Download(ctx context.Context, ref image.Reference, desc ispec.D
 	if progress == nil {
 		progress = func(int64) {}
 	}
-	err = c.Retry.do(ctx, func(ctx context.Context, alive func()) (int64, error) {
+	ended := int64(-1) // where the registry has said that the blob ends, before its size
+	return c.Retry.do(ctx, func(ctx context.Context, alive func()) (int64, error) {
 		before := g.Offset()
 		if before == desc.Size {
 			return 0, nil
 		}
 		err := c.downloadOnce(ctx, e, desc, g, func(n int64) { alive(); progress(n) })
-		if errors.Is(err, syscall.ECONNREFUSED) { // it was there a moment ago: it restarts
+		switch {
+		case errors.Is(err, errShort) && ended == g.Offset(), errors.Is(err, errPastEnd) && ended == before:
+			err = sizeMismatch(desc, ended) // said twice: it is no accident
+		case errors.Is(err, errShort):
+			ended = g.Offset()
+		case errors.Is(err, errPastEnd):
+			err = errors.Join(err, g.Reset())
+		case errors.Is(err, syscall.ECONNREFUSED): // it was there a moment ago: it restarts
 			err = fmt.Errorf("%w: %w", errLost, err)
 		}
 		return g.Offset() - before, err
 	})
-	if errors.Is(err, errShort) {
-		err = fmt.Errorf("%w: %w", err, &image.MismatchError{
-			What: "size", Of: desc.Digest.String(), Want: fmt.Sprint(desc.Size), Got: fmt.Sprint(g.Offset()),
-		})
-	}
-	return err
+}
+
+func sizeMismatch(desc ispec.Descriptor, got int64) error {
+	return &image.MismatchError{What: "size", Of: desc.Digest.String(), Want: fmt.Sprint(desc.Size), Got: fmt.Sprint(got)}
 }
 
 func (c *Client) downloadOnce(ctx context.Context, e endpoint, desc ispec.Descriptor, g *store.Staging, progress func(int64)) error {
@@ -65,8 +72,9 @@ func (c *Client) downloadOnce(ctx context.Context, e endpoint, desc ispec.Descri
 	}
 	defer resp.Body.Close()
 	switch {
-	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable,
-		resp.StatusCode == http.StatusPartialContent && !rangeIs(resp.Header.Get("Content-Range"), from, desc.Size):
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable:
+		return errPastEnd
+	case resp.StatusCode == http.StatusPartialContent && !rangeIs(resp.Header.Get("Content-Range"), from, desc.Size):
 		return errors.Join(errRange, g.Reset())
 	case resp.StatusCode == http.StatusOK && from > 0:
 		if err := g.Reset(); err != nil {
@@ -75,7 +83,7 @@ func (c *Client) downloadOnce(ctx context.Context, e endpoint, desc ispec.Descri
 		from = 0
 	}
 	if n := resp.ContentLength; n >= 0 && from+n != desc.Size {
-		return &image.MismatchError{What: "size", Of: desc.Digest.String(), Want: fmt.Sprint(desc.Size), Got: fmt.Sprint(from + n)}
+		return sizeMismatch(desc, from+n)
 	}
 	return copyBlob(g, resp.Body, desc, progress)
 }

@@ -105,13 +105,13 @@ func (q *pull) download(ctx context.Context, l store.Layer, unpacked bool) error
 func (q *pull) unpack(ctx context.Context, l store.Layer) error {
 	event := Event{Layer: l.Blob.Digest, Phase: Unpacking, Current: l.Blob.Size, Total: l.Blob.Size}
 	created, err := q.p.Images.Unroll(ctx, l, func() { q.emit(event) })
-	if err != nil {
-		return err
-	}
 	if created {
 		q.mu.Lock()
 		q.made = append(q.made, l.Chain)
 		q.mu.Unlock()
+	}
+	if err != nil {
+		return err
 	}
 	event.Phase = Done
 	q.emit(event)

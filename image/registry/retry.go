@@ -99,7 +99,7 @@ func transient(err error) bool {
 		return dns.IsTemporary || dns.IsTimeout
 	}
 	for _, e := range []error{
-		errStalled, errLost, errShort, errRange, io.ErrUnexpectedEOF, io.EOF,
+		errStalled, errLost, errShort, errPastEnd, errRange, io.ErrUnexpectedEOF, io.EOF,
 		syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ETIMEDOUT,
 	} {
 		if errors.Is(err, e) {

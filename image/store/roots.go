@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -66,27 +67,29 @@ type Layer struct {
 // chain is there already. Callers that want the same chain share the work;
 // start, which may be nil, is called when it begins to unpack. A diff id that
 // is not the promised one is an *image.MismatchError and leaves no trace of the
-// chain. created tells that this very call has made the chain.
+// chain. created tells that this very call has made the chain, which it may have
+// done though it was called off.
 func (m *Images) Unroll(ctx context.Context, l Layer, start func()) (created bool, err error) {
 	watch := func(struct{}) {
 		if start != nil {
 			start()
 		}
 	}
+	var made atomic.Bool // the work may outlive this call, for others
 	err = m.chains.Do(ctx, l.Chain, watch, func(ctx context.Context, emit func(struct{})) error {
 		there, err := m.Roots.Has(ctx, l.Chain)
 		if err != nil || there {
 			return err
 		}
 		emit(struct{}{})
-		made, err := m.unroll(ctx, l)
-		created = made
+		created, err := m.unroll(ctx, l)
+		made.Store(created)
 		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("unpack layer %s: %w", l.Blob.Digest, err)
+		err = fmt.Errorf("unpack layer %s: %w", l.Blob.Digest, err)
 	}
-	return created, nil
+	return made.Load(), err
 }
 
 func (m *Images) unroll(ctx context.Context, l Layer) (created bool, err error) {

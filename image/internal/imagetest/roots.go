@@ -22,9 +22,10 @@ import (
 	"github.com/joyboyid/xc/image/store"
 )
 
-// Roots keeps roots in a directory, as plain copies. Drafts begin with a dot.
+// Roots keeps roots in a directory. Drafts begin with a dot.
 type Roots struct {
-	Path string
+	Path    string
+	Layered bool // each root has its own layer only, else all below it as copies
 
 	mu      sync.Mutex
 	Commits map[digest.Digest]int // how often each chain was committed
@@ -58,7 +59,7 @@ func (r *Roots) Begin(ctx context.Context, chain, parent digest.Digest) (store.D
 	if err := os.MkdirAll(filepath.Join(d.dir, "root"), 0o755); err != nil {
 		return nil, err
 	}
-	if parent != "" {
+	if parent != "" && !r.Layered {
 		if err := os.CopyFS(d.Dir(), os.DirFS(filepath.Join(r.Dir(parent), "root"))); err != nil {
 			return nil, err
 		}
@@ -98,7 +99,7 @@ type draft struct {
 }
 
 func (d *draft) Dir() string   { return filepath.Join(d.dir, "root") }
-func (d *draft) Overlay() bool { return false }
+func (d *draft) Overlay() bool { return d.r.Layered }
 
 func (d *draft) Commit(context.Context) error {
 	d.r.mu.Lock()
@@ -150,7 +151,7 @@ func unpackTar(dir string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // only read from
 	for archive := tar.NewReader(r); ; {
 		h, err := archive.Next()
 		if err == io.EOF {
