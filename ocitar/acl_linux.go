@@ -1,0 +1,5 @@
+package ocitar
+
+import "errors"
+
+func setACL(int, bool, string, string) error { return errors.ErrUnsupported }

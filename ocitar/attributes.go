@@ -1,0 +1,206 @@
+package ocitar
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// attributes gives the file fd its owner, extended attributes, mode and time, in
+// that order: chown(2) clears setuid bits and security.capability. opath says that
+// fd was opened with O_PATH, as links, devices and fifos are.
+func (x *unpack) attributes(fd int, opath bool, e *Entry) error {
+	if err := x.owner(fd, opath, e); err != nil {
+		return err
+	}
+	if err := x.extended(fd, opath, e); err != nil {
+		return err
+	}
+	if e.Type != Symlink {
+		if err := setMode(fd, opath, e.Mode); err != nil {
+			return fmt.Errorf("chmod: %w", err)
+		}
+	}
+	if err := setTime(fd, opath, e.ModTime); err != nil {
+		return fmt.Errorf("set time: %w", err)
+	}
+	return nil
+}
+
+func (x *unpack) owner(fd int, opath bool, e *Entry) error {
+	if !x.chown {
+		return nil
+	}
+	uid, err := mapID(x.u.UIDs, e.UID)
+	if err != nil {
+		return fmt.Errorf("uid %w", err)
+	}
+	gid, err := mapID(x.u.GIDs, e.GID)
+	if err != nil {
+		return fmt.Errorf("gid %w", err)
+	}
+	return chown(fd, opath, uid, gid)
+}
+
+func chown(fd int, opath bool, uid, gid int) error {
+	var err error
+	if opath {
+		err = unix.Fchownat(fd, "", uid, gid, atEmptyPath)
+	} else {
+		err = unix.Fchown(fd, uid, gid)
+	}
+	if err != nil {
+		return fmt.Errorf("chown to %d:%d: %w", uid, gid, err)
+	}
+	return nil
+}
+
+func mapID(ranges []IDMap, id int64) (int, error) {
+	for _, m := range ranges {
+		if id >= int64(m.Inside) && id-int64(m.Inside) < int64(m.Size) {
+			return int(int64(m.Outside) + id - int64(m.Inside)), nil
+		}
+	}
+	if len(ranges) > 0 {
+		return 0, fmt.Errorf("%d is in no range of the map: %w", id, unix.EINVAL)
+	}
+	return int(id), nil
+}
+
+// extended restores extended attributes and access control lists. What this system,
+// file system or process cannot have is noted: an image made elsewhere is no error.
+func (x *unpack) extended(fd int, opath bool, e *Entry) error {
+	for _, kind := range slices.Sorted(maps.Keys(e.ACLs)) {
+		err := setACL(fd, opath, kind, e.ACLs[kind])
+		if err := x.tolerate(e, "access control list "+kind, err); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
+		var err error
+		switch {
+		case strings.Contains(name, ".overlay."):
+			// overlayfs obeys these: a layer must not steer the mount it will be in.
+			err = fmt.Errorf("belongs to overlayfs: %w", errors.ErrUnsupported)
+		case name == "security.selinux" || name == "security.ima" || name == "security.evm":
+			err = fmt.Errorf("belongs to the host's policy: %w", errors.ErrUnsupported)
+		default:
+			err = setXattr(fd, opath, name, e.Xattrs[name])
+		}
+		if err := x.tolerate(e, "attribute "+name, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *unpack) tolerate(e *Entry, what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case denied(err), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, ErrFormat):
+		x.sum.note(e.Name, "%.100q not restored: %v", what, err)
+		return nil
+	}
+	return fmt.Errorf("%.100s: %w", what, err)
+}
+
+// lateFlags are file flags of something that is no directory.
+type lateFlags struct {
+	dir, base string // path of the directory
+	ino       uint64
+	flags     uint32
+}
+
+// lockLate remembers file flags for the end: an immutable file cannot be linked to.
+func (x *unpack) lockLate(d *dir, base string, fd int, e *Entry) error {
+	if e.Flags == "" {
+		return nil
+	}
+	flags, ok, err := x.fileFlags(e)
+	if err != nil || !ok {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	x.locks = append(x.locks, lateFlags{d.path, base, st.Ino, flags})
+	return nil
+}
+
+// fileFlags parses the entry's flags, and says whether this system has any.
+func (x *unpack) fileFlags(e *Entry) (flags uint32, ok bool, err error) {
+	flags, unknown := parseFlags(e.Flags)
+	if len(unknown) > 0 {
+		x.sum.note(e.Name, "file flags %.100q are not known", strings.Join(unknown, ","))
+	}
+	if !haveFlags {
+		x.sum.note(e.Name, "file flags %.100q not restored: %v", e.Flags, errors.ErrUnsupported)
+		return 0, false, nil
+	}
+	return flags, flags != 0, nil
+}
+
+func (x *unpack) lockFiles() error {
+	for _, l := range x.locks {
+		if err := x.lockFile(l); err != nil {
+			return &Error{Entry: l.dir + "/" + l.base, Offset: x.r.s.pos, Err: err}
+		}
+	}
+	return nil
+}
+
+func (x *unpack) lockFile(l lateFlags) error {
+	d, _, err := x.root.OpenDir(l.dir, nil)
+	if err != nil {
+		return gone(err)
+	}
+	defer d.Close()
+	fd, err := unix.Openat(int(d.Fd()), l.base, oPath|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return gone(err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Ino != l.ino {
+		return err
+	}
+	return x.lock(fd, l.dir+"/"+l.base, l.flags)
+}
+
+// lock sets file flags on fd. In a jail that may not be allowed (allow.chflags).
+func (x *unpack) lock(fd int, path string, flags uint32) error {
+	err := setFlags(fd, flags)
+	if denied(err) {
+		x.sum.note(path, "file flags %s not restored: %v", formatFlags(flags), err)
+		return nil
+	}
+	return err
+}
+
+// unlocked does act in d; where the directory's own file flags forbid it, without
+// them. They come back at the end.
+func (x *unpack) unlocked(d *dir, act func() error) error {
+	err := act()
+	if err != unix.EPERM || !haveFlags {
+		return err
+	}
+	f, oerr := openDirAt(d.fd(), ".")
+	if oerr != nil {
+		return err
+	}
+	defer f.Close()
+	flags, ferr := getFlags(int(f.Fd()))
+	if ferr != nil || flags&lockFlags == 0 || setFlags(int(f.Fd()), flags&^lockFlags) != nil {
+		return err
+	}
+	if l := x.late[d.path]; l != nil && !l.lock {
+		l.flags, l.lock = flags, true
+	}
+	return act()
+}
