@@ -1,0 +1,26 @@
+package api
+
+// Sentinel is an error that keeps its identity across the wire: compare with
+// errors.Is.
+type Sentinel string
+
+// Errors of a command that cannot be run.
+const (
+	// ErrCommandNotFound: the program is not in the container's root (exit code 127).
+	ErrCommandNotFound Sentinel = "command_not_found"
+	// ErrNotExecutable: the program is there and cannot be executed (exit code 126).
+	ErrNotExecutable Sentinel = "not_executable"
+)
+
+func (s Sentinel) Error() string {
+	switch s {
+	case ErrCommandNotFound:
+		return "command not found in the container"
+	case ErrNotExecutable:
+		return "command is not executable"
+	}
+	return string(s)
+}
+
+// Code is the error's name on the wire.
+func (s Sentinel) Code() string { return string(s) }
