@@ -11,10 +11,11 @@ import (
 )
 
 // Group is a directory of the cgroup2 hierarchy. Its methods may be used by
-// several goroutines at once, Close only after all others have returned.
+// several goroutines at once, also after Close, except FD. A group that was
+// removed meanwhile is one without processes.
 type Group struct {
 	path string
-	dir  int // O_DIRECTORY, so that files are opened relative to it
+	dir  int
 }
 
 // Find returns the directory below which this process may make groups: its own
@@ -102,6 +103,9 @@ func (g *Group) FD() int { return g.dir }
 // their pids in the caller's pid namespace.
 func (g *Group) Members() ([]int, error) {
 	all, err := g.read("cgroup.procs")
+	if gone(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("members of cgroup %s: %w", g.path, err)
 	}
@@ -123,7 +127,7 @@ func (g *Group) Members() ([]int, error) {
 		}
 		more, err := sub.Members()
 		_ = sub.Close()
-		if err != nil && !gone(err) {
+		if err != nil {
 			return nil, err
 		}
 		out = append(out, more...)
@@ -134,15 +138,15 @@ func (g *Group) Members() ([]int, error) {
 // groups names the groups directly below.
 func (g *Group) groups() ([]string, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(g.dir, &st); err != nil {
-		return nil, err
+	if err := unix.Stat(g.path, &st); err != nil {
+		return nil, unlessGone(err)
 	}
 	if st.Nlink <= 2 {
 		return nil, nil // kernfs counts sub-directories as links
 	}
 	es, err := os.ReadDir(g.path)
 	if err != nil {
-		return nil, err
+		return nil, unlessGone(err)
 	}
 	var out []string
 	for _, e := range es {
@@ -156,6 +160,9 @@ func (g *Group) groups() ([]string, error) {
 // Populated tells whether a process of the group or of a group below it lives.
 func (g *Group) Populated() (bool, error) {
 	s, err := g.read("cgroup.events")
+	if gone(err) {
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("cgroup %s: %w", g.path, err)
 	}
@@ -166,8 +173,11 @@ func (g *Group) Populated() (bool, error) {
 // those that fork meanwhile included. The error matches errors.ErrUnsupported
 // on a kernel without cgroup.kill (before Linux 5.14).
 func (g *Group) Kill() error {
-	fd, err := unix.Openat(g.dir, "cgroup.kill", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(g.file("cgroup.kill"), unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {
+		if unix.Access(g.path, unix.F_OK) != nil {
+			return nil
+		}
 		return fmt.Errorf("kill cgroup %s: %w", g.path, errors.ErrUnsupported)
 	}
 	if err != nil {
@@ -234,14 +244,19 @@ func (g *Group) rmdir() error {
 	return nil
 }
 
-// Close closes the group's descriptor. The group and its processes stay.
+// Close closes the group's descriptor. The group and its processes stay. It is
+// to be called once.
 func (g *Group) Close() error { return unix.Close(g.dir) }
+
+// file names one of the group's files: by path and not relative to the
+// descriptor, whose number may be somebody else's after Close.
+func (g *Group) file(name string) string { return g.path + "/" + name }
 
 // read returns the content of one of the group's files.
 func (g *Group) read(name string) (string, error) {
-	fd, err := unix.Openat(g.dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(g.file(name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", &os.PathError{Op: "open", Path: name, Err: err}
+		return "", err
 	}
 	defer unix.Close(fd)
 	return readAll(fd)
@@ -267,4 +282,11 @@ func readAll(fd int) (string, error) {
 // gone tells the errors of a group that was removed under the reader.
 func gone(err error) bool {
 	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT)
+}
+
+func unlessGone(err error) error {
+	if gone(err) {
+		return nil
+	}
+	return err
 }

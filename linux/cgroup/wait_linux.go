@@ -15,7 +15,7 @@ import (
 // (cgroup_file_notify, kernel/cgroup/cgroup.c); who has news of an exit from
 // elsewhere asks Populated.
 func (g *Group) WaitEmpty(ctx context.Context) error {
-	events, err := unix.Openat(g.dir, "cgroup.events", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	events, err := unix.Open(g.file("cgroup.events"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if gone(err) {
 		return nil // removed: only empty groups can be
 	}

@@ -1,0 +1,139 @@
+// Package tenant puts the processes of a site where this machine has them: on
+// FreeBSD into a jail, on Linux into namespaces. It is what package
+// site/runloop gets its [runloop.Tenant] from.
+//
+// On FreeBSD the jail and its mounts exist before; see [Config.Jail]. On Linux
+// Open makes them: it starts a stub, the pid 1 of a new pid namespace, which
+// furnishes the root, adopts orphans, starts what it is told to, reports who
+// has ended, and takes everything with it when it ends. The stub is this very
+// program executed again, so a program that opens tenants begins with
+//
+//	func main() {
+//		if tenant.Main() {
+//			return
+//		}
+//		...
+//
+// and should be started from a sealed memfd, which nobody can write to.
+//
+// A tenant is opened from a [Config] in JSON:
+//
+//	t, err := tenant.Open(json.RawMessage(`{
+//		"id": "c7k2", "hostname": "web", "network": "none",
+//		"root": {"kind": "overlay", "lower": ["/layers/b", "/layers/a"], "upper": "/c7k2/upper", "work": "/c7k2/work"},
+//		"mounts": [{"source": "/srv", "destination": "/srv", "read_only": true}],
+//		"cgroup": "/sys/fs/cgroup/xc-5e1f-c7k2"
+//	}`))
+//	if err != nil {
+//		return err
+//	}
+//	defer t.Close() // everything in it is killed, every mount is gone
+//	tree, err := t.Start(&runloop.Process{Args: []string{"httpd"}, Env: env, Files: files})
+//	status, err := tree.Main(ctx) // of httpd
+//	err = tree.Empty(ctx)         // of httpd and all it has started
+package tenant
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Config describes a tenant.
+type Config struct {
+	ID string `json:"id"` // of the site: in messages
+
+	// FreeBSD: the jail's number and the host's path of its root, in which names
+	// are resolved.
+	Jail int    `json:"jail,omitempty"`
+	Path string `json:"path,omitempty"`
+
+	// Linux.
+	Hostname string  `json:"hostname,omitempty"`
+	Root     Root    `json:"root,omitzero"`
+	ReadOnly bool    `json:"read_only,omitempty"` // the root, once the mount points are made
+	Mounts   []Mount `json:"mounts,omitempty"`    // in this order
+	// Network is "none", a network namespace with a loopback interface only, or
+	// "host", that of the run loop.
+	Network string `json:"network,omitempty"`
+	// Cgroup is this site's own directory of a cgroup2 hierarchy. It must exist
+	// and be without processes and controllers of its own (cgroup.subtree_control).
+	// Groups are made below it and removed by Close; the directory itself stays.
+	// When empty, all processes of the tenant count as one tree.
+	Cgroup  string `json:"cgroup,omitempty"`
+	ShmSize int64  `json:"shm_size,omitempty"` // of /dev/shm, bytes; 0 is 64 MiB
+}
+
+// Kinds of roots.
+const (
+	Overlay = "overlay"
+	Bind    = "bind"
+)
+
+// Root is where the root file system comes from; Linux.
+type Root struct {
+	Kind  string   `json:"kind"`            // Overlay or Bind
+	Lower []string `json:"lower,omitempty"` // overlay: absolute, the topmost first
+	Upper string   `json:"upper,omitempty"` // overlay: written to
+	Work  string   `json:"work,omitempty"`  // overlay: empty directory beside Upper
+	Dir   string   `json:"dir,omitempty"`   // bind: the root itself
+}
+
+// Mount binds a file or directory of the host, and what is mounted below it,
+// into the root; Linux.
+type Mount struct {
+	// FD is an inherited descriptor of the file or directory, which is then the
+	// very one that is mounted, whatever the names say. Open takes it over. When
+	// 0, Source is opened.
+	FD          int    `json:"fd,omitempty"`
+	Source      string `json:"source,omitempty"`
+	Destination string `json:"destination"` // absolute, in the root; made when missing
+	ReadOnly    bool   `json:"read_only,omitempty"`
+}
+
+// parse reads and checks a configuration. Keys it does not know are errors.
+func parse(b []byte) (*Config, error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	var c Config
+	if err := d.Decode(&c); err != nil {
+		return nil, fmt.Errorf("tenant configuration: %w", err)
+	}
+	return &c, nil
+}
+
+// checkLinux says what is wrong with a configuration for Linux.
+func (c *Config) checkLinux() error {
+	switch c.Root.Kind {
+	case Overlay:
+		if len(c.Root.Lower) == 0 {
+			return errors.New("an overlay root needs lower directories")
+		}
+		if (c.Root.Upper == "") != (c.Root.Work == "") {
+			return errors.New("an overlay root has upper and work directory, or neither")
+		}
+	case Bind:
+		if c.Root.Dir == "" {
+			return errors.New("a bind root needs a directory")
+		}
+	default:
+		return fmt.Errorf("unknown kind of root %q: it is %q or %q", c.Root.Kind, Overlay, Bind)
+	}
+	if c.Network != "none" && c.Network != "host" {
+		return fmt.Errorf("unknown network %q: it is %q or %q", c.Network, "none", "host")
+	}
+	if c.Jail != 0 || c.Path != "" {
+		return errors.New("jail and path are of FreeBSD")
+	}
+	for _, m := range c.Mounts {
+		if !strings.HasPrefix(m.Destination, "/") || strings.Trim(m.Destination, "/") == "" {
+			return fmt.Errorf("mount on %q: not an absolute path below /", m.Destination)
+		}
+		if m.FD == 0 && m.Source == "" {
+			return fmt.Errorf("mount on %s: neither descriptor nor source", m.Destination)
+		}
+	}
+	return nil
+}

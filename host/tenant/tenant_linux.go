@@ -1,0 +1,348 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/joyboyid/xc/linux/cgroup"
+	"github.com/joyboyid/xc/linux/ns"
+	"github.com/joyboyid/xc/linux/pidfd"
+	"github.com/joyboyid/xc/linux/spawn"
+	"github.com/joyboyid/xc/site/runloop"
+	"golang.org/x/sys/unix"
+)
+
+// space is a tenant of Linux: the run loop's side of a stub.
+type space struct {
+	id   string
+	base string // directory for the groups of trees; empty without cgroup2
+	pid  int    // of the stub, on the host
+	wire *wire
+	gone chan struct{} // closed when the stub has said its last word
+
+	mu      sync.Mutex
+	trees   map[int]*tree // by pid in the tenant, until main's status is known
+	all     map[*tree]bool
+	groups  map[string]*cgroup.Group // made and not removed
+	serial  int
+	reaped  chan struct{} // closed and replaced when a process was reaped
+	closing sync.Once
+	closed  error
+}
+
+// Open makes a tenant. The descriptors that the configuration names are closed
+// when it returns. The process that calls it must be root, and must be a
+// program whose main begins with [Main].
+func Open(config json.RawMessage) (runloop.Tenant, error) {
+	c, err := parse(config)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := openSources(c)
+	if err != nil {
+		return nil, fmt.Errorf("tenant %s: %w", c.ID, err)
+	}
+	defer closeAll(sources)
+	if err := c.checkLinux(); err != nil {
+		return nil, fmt.Errorf("tenant %s: %w", c.ID, err)
+	}
+	s, err := startStub(c)
+	if err != nil {
+		return nil, fmt.Errorf("tenant %s: start pid 1: %w", c.ID, err)
+	}
+	go s.listen()
+	if _, err := s.wire.call(request{Setup: c}, sources, nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("tenant %s: %w", c.ID, err), s.Close())
+	}
+	return s, nil
+}
+
+// openSources clones the trees that are to be mounted, which has to be done in
+// the mount namespace they are from. Inherited descriptors are closed.
+func openSources(c *Config) ([]int, error) {
+	var out []int
+	var failed error
+	for _, m := range c.Mounts {
+		tree, err := openSource(m)
+		if m.FD > 0 {
+			unix.Close(m.FD)
+		}
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("mount on %s: %w", m.Destination, err))
+			continue
+		}
+		out = append(out, tree.FD())
+	}
+	if failed != nil {
+		closeAll(out)
+		return nil, failed
+	}
+	return out, nil
+}
+
+func openSource(m Mount) (*ns.Tree, error) {
+	dir, path := unix.AT_FDCWD, m.Source
+	if m.FD > 0 {
+		dir, path = m.FD, ""
+	} else if path == "" {
+		return nil, unix.ENOENT
+	}
+	t, err := ns.Clone(dir, path)
+	if err != nil {
+		return nil, err
+	}
+	attr := ns.NoDev
+	if m.ReadOnly {
+		attr |= ns.MountReadOnly
+	}
+	if err := t.Set(attr); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// startStub starts this program again as pid 1 of new namespaces.
+func startStub(c *Config) (*space, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	w, err := newWire(ours)
+	if err != nil {
+		return nil, errors.Join(err, ours.Close())
+	}
+	s := &space{
+		id: c.ID, base: c.Cgroup, wire: w, gone: make(chan struct{}), reaped: make(chan struct{}),
+		trees: map[int]*tree{}, all: map[*tree]bool{}, groups: map[string]*cgroup.Group{},
+	}
+	o := spawn.Options{Flags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS}
+	if c.Network == "none" {
+		o.Flags |= unix.CLONE_NEWNET
+	}
+	if c.Cgroup != "" {
+		g, err := cgroup.Open(c.Cgroup)
+		if err != nil {
+			return nil, errors.Join(err, ours.Close())
+		}
+		defer g.Close()
+		o.Cgroup = g.FD()
+	}
+	var p spawn.Program
+	p.Call("setsid", unix.SYS_SETSID)
+	// Should this thread end the stub does too; it would also see the socket
+	// close, unless it is stopped or starved.
+	p.Call("parent death signal", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+	p.Call("dup3", unix.SYS_DUP3, theirs.Fd(), stubSocket, 0)
+	p.Call("dup3", unix.SYS_DUP3, 2, 1, 0)
+	var pidfd int
+	s.pid, pidfd, err = p.Start(o, "/proc/self/exe", []string{stubName}, []string{"GOMAXPROCS=2"})
+	if err != nil {
+		return nil, errors.Join(err, ours.Close())
+	}
+	unix.Close(pidfd)
+	return s, nil
+}
+
+// socketPair makes the socket; the second end is above the standard descriptors.
+func socketPair() (ours, theirs *os.File, err error) {
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p[1] <= 2 {
+		high, err := unix.FcntlInt(uintptr(p[1]), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			closeAll(p[:])
+			return nil, nil, err
+		}
+		unix.Close(p[1])
+		p[1] = high
+	}
+	// To be told the pids of processes, translated.
+	err = errors.Join(unix.SetsockoptInt(p[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1), unix.SetNonblock(p[0], true))
+	if err != nil {
+		closeAll(p[:])
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(p[0]), "stub"), os.NewFile(uintptr(p[1]), "run loop"), nil
+}
+
+// listen takes what the stub says until it ends.
+func (s *space) listen() {
+	defer close(s.gone)
+	for {
+		m, r, err := s.wire.read()
+		if err != nil {
+			s.wire.fail(err)
+			return
+		}
+		if m.Answer {
+			if m.PID != 0 {
+				s.register(m.PID) // before a report that follows it is read
+			}
+			s.wire.answers <- answer{m, r}
+			continue
+		}
+		closeAll(r.fds)
+		s.report(m)
+	}
+}
+
+// register notes a start.
+func (s *space) register(pid int) {
+	t := s.wire.starting.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trees[pid] = t
+	s.all[t] = true
+}
+
+// report notes who has ended.
+func (s *space) report(m message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range m.Exits {
+		if t := s.trees[e.PID]; t != nil {
+			delete(s.trees, e.PID)
+			t.status = e.Status
+			close(t.exited)
+		}
+	}
+	if m.None {
+		for t := range s.all {
+			t.none = true
+		}
+		clear(s.all)
+	}
+	close(s.reaped)
+	s.reaped = make(chan struct{})
+}
+
+// Kill sends SIGKILL to every process of the tenant but its pid 1.
+func (s *space) Kill() error {
+	if _, err := s.wire.call(request{KillAll: true}, nil, nil); err != nil && !errors.Is(err, errGone) {
+		return fmt.Errorf("kill tenant %s: %w", s.id, err)
+	}
+	return nil
+}
+
+// Terminal opens a pseudo-terminal of the tenant, whose name is good inside.
+// Without one, the tty of a [runloop.Process] may be any other of the host.
+func (s *space) Terminal() (pty, tty *os.File, err error) {
+	a, err := s.wire.call(request{Pty: true}, nil, nil)
+	fds := a.r.fds
+	if err != nil {
+		return nil, nil, fmt.Errorf("terminal of tenant %s: %w", s.id, err)
+	}
+	if len(fds) != 2 {
+		closeAll(fds)
+		return nil, nil, fmt.Errorf("terminal of tenant %s: %w", s.id, unix.EBADF)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil { // for the runtime's poller
+		closeAll(fds)
+		return nil, nil, fmt.Errorf("terminal of tenant %s: %w", s.id, err)
+	}
+	return os.NewFile(uintptr(fds[0]), "ptmx"), os.NewFile(uintptr(fds[1]), "tty"), nil
+}
+
+// closeTime bounds how long the groups of dead processes may take to be gone.
+const closeTime = 10 * time.Second
+
+// Close ends the tenant. Closing twice returns what the first time did.
+func (s *space) Close() error {
+	s.closing.Do(func() { s.closed = s.close() })
+	return s.closed
+}
+
+func (s *space) close() error {
+	// The pid was not waited for, so it is still the stub's. The kernel kills
+	// all in its namespace and lets it be waited for when they are gone.
+	err := unix.Kill(s.pid, unix.SIGKILL)
+	for {
+		_, werr := unix.Wait4(s.pid, nil, 0, nil)
+		if werr != unix.EINTR {
+			err = errors.Join(err, werr)
+			break
+		}
+	}
+	err = errors.Join(err, s.wire.file.Close())
+	<-s.gone
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, g := range s.groups {
+		err = errors.Join(err, g.Remove(ctx), g.Close())
+		delete(s.groups, name)
+	}
+	if err != nil {
+		return fmt.Errorf("close tenant %s: %w", s.id, err)
+	}
+	return nil
+}
+
+// makeGroup makes the group for a tree, or none without cgroup2.
+func (s *space) makeGroup() (string, *cgroup.Group, error) {
+	if s.base == "" {
+		return "", nil, nil
+	}
+	s.mu.Lock()
+	s.serial++
+	name := filepath.Join(s.base, "t"+strconv.Itoa(s.serial))
+	s.mu.Unlock()
+	g, err := cgroup.Make(name)
+	if err != nil {
+		return "", nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groups[name] = g
+	return name, g, nil
+}
+
+// Start starts p as a tree of its own.
+func (s *space) Start(p *runloop.Process) (runloop.Tree, error) {
+	name, g, err := s.makeGroup()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", programName(p), err)
+	}
+	t := &tree{space: s, group: g, name: name, exited: make(chan struct{})}
+	files := make([]int, 0, 4)
+	for _, f := range p.Files {
+		files = append(files, int(f.Fd()))
+	}
+	if g != nil {
+		files = append(files, g.FD())
+	}
+	q := request{Start: &startRequest{Args: p.Args, Env: p.Env, Dir: p.Dir, User: p.User, Terminal: p.Terminal}}
+	pid, fds, err := s.wire.start(q, files, t)
+	runtime.KeepAlive(p)
+	if err == nil && len(fds) != 1 {
+		closeAll(fds)
+		err = unix.EBADF
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.forget())
+	}
+	t.pid = pid
+	if t.handle, err = pidfd.New(fds[0]); err != nil {
+		return nil, errors.Join(err, t.forget())
+	}
+	return t, nil
+}
+
+func programName(p *runloop.Process) string {
+	if len(p.Args) == 0 {
+		return "nothing"
+	}
+	return p.Args[0]
+}
