@@ -220,3 +220,11 @@ type Entry struct {
 	spans  []span // where the stored bytes go, if the file is sparse
 	sparse bool
 }
+
+// Letter is the type as ls(1) shows it: - h l c b d p, and ? for another.
+func (t Type) Letter() byte {
+	if t < Regular || t > Fifo {
+		return '?'
+	}
+	return "-hlcbdp"[t-Regular]
+}

@@ -1,0 +1,26 @@
+package confine
+
+import (
+	"context"
+	"io"
+
+	"github.com/joyboyid/xc/inroot"
+	"github.com/joyboyid/xc/ocitar"
+)
+
+// direct unpacks in this process.
+func (c *Child) direct(ctx context.Context, root string, layer io.Reader) (ocitar.Summary, error) {
+	u := ocitar.Unpacker{
+		Limits: c.Limits, Whiteouts: c.Whiteouts, Devices: c.Devices,
+		NoOwner: c.NoOwner, UIDs: c.UIDs, GIDs: c.GIDs,
+	}
+	for _, dir := range c.Lower {
+		r, err := inroot.Open(dir)
+		if err != nil {
+			return ocitar.Summary{}, err
+		}
+		defer r.Close()
+		u.Lower = append(u.Lower, r)
+	}
+	return u.Unpack(ctx, root, layer)
+}
