@@ -66,18 +66,17 @@ func (r Reference) String() string {
 }
 
 // Familiar is the reference as a user would write it, for display: alpine:latest.
-// ParseReference reads it back.
+// ParseReference reads it back: where the short form would name something else
+// (docker.io/my.org/app), it is String.
 func (r Reference) Familiar() string {
 	if r.Domain != defaultDomain {
 		return r.String()
 	}
-	path := r.Path
-	if rest, ok := strings.CutPrefix(path, "library/"); ok && !strings.Contains(rest, "/") {
-		path = rest
-	} else if first, _, _ := strings.Cut(path, "/"); first == "localhost" {
-		return r.String() // without its registry it would name another one
+	short := strings.TrimPrefix(r.Path, "library/") + r.suffix()
+	if back, err := ParseReference(short); err != nil || back != r {
+		return r.String()
 	}
-	return path + r.suffix()
+	return short
 }
 
 // Object is what to ask the registry for within the repository: the digest if

@@ -43,17 +43,21 @@ type Draft interface {
 	// Overlay tells that Dir holds this layer alone, and that what the layer
 	// deletes is to be marked in overlayfs's form; else Dir is the whole tree.
 	Overlay() bool
+	// Lower lists, with Overlay, the directories of the layers below, the newest
+	// first: a directory that the layer uses without having an entry for it is
+	// like the one there.
+	Lower() []string
 	// Commit makes the chain exist, durably and in one atomic act.
 	Commit(ctx context.Context) error
 	// Abort leaves nothing behind.
 	Abort(ctx context.Context) error
 }
 
-// Unpack applies a layer, plain or compressed, to the tree in dir, as
-// Draft.Overlay asks for, and returns the digest of the uncompressed tar, read
+// Unpack applies a layer, plain or compressed, to a draft, as its Overlay asks
+// for, and returns the digest of the uncompressed tar, read
 // to its end. The archive is hostile: the engine gives the file to a confined
 // child. Unpack does not close it.
-type Unpack func(ctx context.Context, dir string, overlay bool, layer *os.File) (diffID digest.Digest, err error)
+type Unpack func(ctx context.Context, into Draft, layer *os.File) (diffID digest.Digest, err error)
 
 // Layer is a layer of an image and its place in the chain.
 type Layer struct {
@@ -117,7 +121,7 @@ func (m *Images) unroll(ctx context.Context, l Layer) (created bool, err error) 
 }
 
 func (m *Images) fill(ctx context.Context, draft Draft, l Layer, blob *os.File) error {
-	got, err := m.Unpack(ctx, draft.Dir(), draft.Overlay(), blob)
+	got, err := m.Unpack(ctx, draft, blob)
 	if err != nil {
 		return err
 	}

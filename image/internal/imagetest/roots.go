@@ -99,7 +99,8 @@ type draft struct {
 }
 
 func (d *draft) Dir() string   { return filepath.Join(d.dir, "root") }
-func (d *draft) Overlay() bool { return d.r.Layered }
+func (d *draft) Overlay() bool   { return d.r.Layered }
+func (d *draft) Lower() []string { return nil }
 
 func (d *draft) Commit(context.Context) error {
 	d.r.mu.Lock()
@@ -115,7 +116,7 @@ func (d *draft) Abort(context.Context) error { return os.RemoveAll(d.dir) }
 
 // Unpack is a store.Unpack that knows regular files, directories and simple
 // whiteouts.
-func Unpack(_ context.Context, dir string, _ bool, layer *os.File) (digest.Digest, error) {
+func Unpack(_ context.Context, into store.Draft, layer *os.File) (digest.Digest, error) {
 	in := bufio.NewReader(layer)
 	magic, err := in.Peek(4)
 	if err != nil && err != io.EOF {
