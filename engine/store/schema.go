@@ -36,4 +36,11 @@ CREATE TABLE image_ref (
 	descriptor BLOB NOT NULL     -- JSON, as it was given
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX image_ref_digest ON image_ref (digest);
+`, `
+CREATE TABLE exit ( -- of containers that are removed
+	id   TEXT PRIMARY KEY,
+	at   INTEGER NOT NULL, -- nanoseconds since 1970
+	exit BLOB NOT NULL     -- JSON
+) WITHOUT ROWID, STRICT;
+CREATE INDEX exit_at ON exit (at);
 `}

@@ -54,9 +54,9 @@ type Draft interface {
 }
 
 // Unpack applies a layer, plain or compressed, to a draft, as its Overlay asks
-// for, and returns the digest of the uncompressed tar, read
-// to its end. The archive is hostile: the engine gives the file to a confined
-// child. Unpack does not close it.
+// for, and returns the digest of the uncompressed tar, read to its end. It
+// neither ends the draft nor closes the file. The archive is hostile: the engine
+// gives it to a confined child.
 type Unpack func(ctx context.Context, into Draft, layer *os.File) (diffID digest.Digest, err error)
 
 // Layer is a layer of an image and its place in the chain.

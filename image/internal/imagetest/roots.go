@@ -98,7 +98,7 @@ type draft struct {
 	dir   string
 }
 
-func (d *draft) Dir() string   { return filepath.Join(d.dir, "root") }
+func (d *draft) Dir() string     { return filepath.Join(d.dir, "root") }
 func (d *draft) Overlay() bool   { return d.r.Layered }
 func (d *draft) Lower() []string { return nil }
 
@@ -138,7 +138,7 @@ func Unpack(_ context.Context, into store.Draft, layer *os.File) (digest.Digest,
 	}
 	digester := digest.SHA256.Digester()
 	r = io.TeeReader(r, digester.Hash())
-	if err := unpackTar(dir, r); err != nil {
+	if err := unpackTar(into.Dir(), r); err != nil {
 		return "", err
 	}
 	if _, err := io.Copy(io.Discard, r); err != nil {

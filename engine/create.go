@@ -1,0 +1,320 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/engine/store"
+	"github.com/joyboyid/xc/host"
+	"github.com/joyboyid/xc/site"
+)
+
+// Names are what Docker accepts: they appear in host names, paths and
+// messages.
+var nameRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$`)
+
+// newID returns a letter and 11 base32 characters (55 bits): it fits in an
+// interface name, is never all digits and has no dot, which a jail name could
+// not bear.
+func newID() string {
+	return "c" + strings.ToLower(rand.Text()[:11])
+}
+
+// CreateContainer implements api.Containers.
+func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (api.Container, error) {
+	if err := e.begin(); err != nil {
+		return api.Container{}, err
+	}
+	defer e.end()
+	id := newID()
+	p, release, err := e.planContainer(ctx, id, spec)
+	defer release() // the record says from then on that the image is in use
+	if err != nil {
+		return api.Container{}, fmt.Errorf("create container: %w", err)
+	}
+	opened, err := openSources(p.Spec.Mounts)
+	if err != nil {
+		return api.Container{}, fmt.Errorf("create container: %w", err)
+	}
+	c := newContainer(id, time.Now().UTC(), p, state{Phase: phaseCreating})
+	c.opened = opened
+	// From here on the caller's patience does not matter: half a container
+	// is of no use to anybody.
+	if err := e.create(context.WithoutCancel(ctx), c); err != nil {
+		c.closeOpened()
+		return api.Container{}, fmt.Errorf("create container %s: %w", p.Name, err)
+	}
+	return e.describe(c), nil
+}
+
+// create claims the name, acquires what the container holds, and commits by
+// the record's phase.
+func (e *Engine) create(ctx context.Context, c *container) error {
+	if err := e.insert(ctx, c); err != nil {
+		return err
+	}
+	s := site.New(c.id, e.journal, e.table)
+	s.Trace = e.cfg.Trace
+	if err := s.Held.Acquire(ctx, e.host.Hold(e.hostSpec(c))); err != nil {
+		return errors.Join(err, e.forget(ctx, c))
+	}
+	if err := e.save(ctx, c, state{Phase: api.StateCreated}, nil); err != nil {
+		return errors.Join(err, s.Held.Unwind(ctx), e.forget(ctx, c))
+	}
+	return nil
+}
+
+// insert records a new container.
+func (e *Engine) insert(ctx context.Context, c *container) error {
+	p, err := json.Marshal(c.plan)
+	if err != nil {
+		return err
+	}
+	st, err := json.Marshal(c.state)
+	if err != nil {
+		return err
+	}
+	e.trace("record create before")
+	defer e.trace("record create after")
+	err = e.db.CreateContainer(ctx, store.Container{ID: c.id, Name: c.plan.Name, Created: c.created, Spec: p, State: st})
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.containers[c.id] = c
+	return nil
+}
+
+// save records a change of state and publishes it.
+func (e *Engine) save(ctx context.Context, c *container, st state, loop *host.Loop) error {
+	b, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	e.trace("record " + st.Phase + " before")
+	defer e.trace("record " + st.Phase + " after")
+	if err := e.db.UpdateContainer(ctx, c.id, b); err != nil {
+		return err
+	}
+	c.set(st, loop)
+	return nil
+}
+
+// forget removes the record of a container that holds nothing any more.
+func (e *Engine) forget(ctx context.Context, c *container) error {
+	e.trace("record remove before")
+	defer e.trace("record remove after")
+	if err := e.db.RemoveContainer(ctx, c.id); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	delete(e.containers, c.id)
+	e.mu.Unlock()
+	c.closeOpened()
+	st, _ := c.get()
+	st.Phase = phaseRemoved
+	c.set(st, nil)
+	return nil
+}
+
+// planContainer checks a spec and looks everything up. The caller releases
+// the lease on its image.
+func (e *Engine) planContainer(ctx context.Context, id string, spec api.ContainerSpec) (p plan, release func(), err error) {
+	p = plan{Spec: spec, Name: spec.Name, Hostname: spec.Hostname, Network: spec.Network, Timeout: 10}
+	if err := p.checkWords(id); err != nil {
+		return p, func() {}, err
+	}
+	img, release, err := e.planRoot(ctx, &p)
+	if err != nil {
+		return p, release, err
+	}
+	if err := p.command(img); err != nil {
+		return p, release, err
+	}
+	if _, err := signalNumber(p.Signal); err != nil {
+		return p, release, err
+	}
+	return p, release, checkMounts(p.Spec.Mounts)
+}
+
+// checkWords checks and completes what does not depend on the image.
+func (p *plan) checkWords(id string) error {
+	spec := p.Spec
+	p.Spec.Mounts = slices.Clone(spec.Mounts)
+	if p.Name == "" {
+		p.Name = "xc-" + id
+	} else if !nameRule.MatchString(p.Name) {
+		return fmt.Errorf("name %q: %w: letters, digits, '_', '.' and '-' only, 63 at the most, a letter or digit first", p.Name, fs.ErrInvalid)
+	}
+	if p.Hostname == "" {
+		p.Hostname = id
+	}
+	if len(p.Hostname) > 64 || strings.ContainsAny(p.Hostname, "\x00/ \n") {
+		return fmt.Errorf("hostname %q: %w", p.Hostname, fs.ErrInvalid)
+	}
+	switch p.Network {
+	case "":
+		p.Network = api.NetworkNone
+	case api.NetworkNone, api.NetworkHost:
+	default:
+		return fmt.Errorf("network %q: %w: %q and %q are the networks there are", p.Network, fs.ErrNotExist, api.NetworkNone, api.NetworkHost)
+	}
+	if spec.StopTimeout != nil {
+		p.Timeout = *spec.StopTimeout
+	}
+	return nil
+}
+
+// planRoot fills in what comes from the image, on which the caller then has a
+// lease to release, or from the given root.
+func (e *Engine) planRoot(ctx context.Context, p *plan) (api.Image, func(), error) {
+	none := func() {}
+	switch spec := p.Spec; {
+	case (spec.Image == "") == (spec.Rootfs == ""):
+		return api.Image{}, none, fmt.Errorf("%w: give an image or a root directory", fs.ErrInvalid)
+	case spec.Rootfs != "":
+		p.Linux = e.host.NativeOS() == "linux"
+		return api.Image{}, none, checkRootfs(spec.Rootfs)
+	}
+	found, lease, err := e.acquire(ctx, p.Spec.Image, p.Spec.Platform)
+	if err != nil {
+		return api.Image{}, none, err
+	}
+	img := describeImage(found)
+	p.Image, p.ImageID, p.Manifest, p.Chain = found.Name.String(), img.ID, img.Digest, img.Chain
+	p.Linux = found.Manifest.Platform.OS == "linux"
+	return img, lease.Release, nil
+}
+
+// command joins what the image says with what the user says, as Docker does:
+// another entry point drops the image's command.
+func (p *plan) command(img api.Image) error {
+	entry, cmd := img.Entrypoint, img.Cmd
+	if p.Spec.Entrypoint != nil {
+		entry, cmd = *p.Spec.Entrypoint, nil
+	}
+	if len(p.Spec.Command) > 0 {
+		cmd = p.Spec.Command
+	}
+	p.Args = slices.Concat(entry, cmd)
+	if len(p.Args) == 0 || p.Args[0] == "" {
+		return fmt.Errorf("%w: no command is given, and the image has neither entry point nor command", fs.ErrInvalid)
+	}
+	p.WorkDir = cmp.Or(p.Spec.WorkDir, img.WorkDir)
+	if p.WorkDir != "" && !path.IsAbs(p.WorkDir) {
+		return fmt.Errorf("working directory %q: %w: it must be absolute", p.WorkDir, fs.ErrInvalid)
+	}
+	p.User = cmp.Or(p.Spec.User, img.User)
+	p.Signal = cmp.Or(p.Spec.StopSignal, img.StopSignal, "TERM")
+	p.Env = environment(img.Env, p.Spec.Env, p.Hostname, p.Spec.Terminal)
+	p.Labels = map[string]string{}
+	for k, v := range img.Labels {
+		p.Labels[k] = v
+	}
+	for k, v := range p.Spec.Labels {
+		p.Labels[k] = v
+	}
+	return nil
+}
+
+// environment is the image's with the user's laid over it, below them what
+// every process may count on.
+func environment(image, user []string, hostname string, terminal bool) []string {
+	base := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + hostname}
+	if terminal {
+		base = append(base, "TERM=xterm")
+	}
+	var env []string
+	at := map[string]int{}
+	for _, kv := range slices.Concat(base, image, user) {
+		key, _, _ := strings.Cut(kv, "=")
+		if i, ok := at[key]; ok {
+			env[i] = kv
+			continue
+		}
+		at[key] = len(env)
+		env = append(env, kv)
+	}
+	return env
+}
+
+func checkRootfs(dir string) error {
+	if !path.IsAbs(dir) || path.Clean(dir) == "/" {
+		return fmt.Errorf("root directory %q: %w: it must be an absolute path, and not /", dir, fs.ErrInvalid)
+	}
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("root directory: %w", err)
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("root directory %s: %w: not a directory", dir, fs.ErrInvalid)
+	}
+	return nil
+}
+
+func checkMounts(mounts []api.Mount) error {
+	seen := map[string]bool{}
+	for _, m := range mounts {
+		dst := path.Clean(m.Destination)
+		switch {
+		case !path.IsAbs(m.Source) || !path.IsAbs(m.Destination):
+			return fmt.Errorf("mount %s:%s: %w: both paths must be absolute", m.Source, m.Destination, fs.ErrInvalid)
+		case dst == "/":
+			return fmt.Errorf("mount %s:%s: %w: the root itself cannot be a mount", m.Source, m.Destination, fs.ErrInvalid)
+		case seen[dst]:
+			return fmt.Errorf("mount %s:%s: %w: two mounts at one place", m.Source, m.Destination, fs.ErrInvalid)
+		}
+		seen[dst] = true
+	}
+	return nil
+}
+
+// openSources opens the source of each mount and holds it against what the
+// creator opened: the path must not lead elsewhere for us than for them. The
+// mounts lose their open files, which are the caller's.
+func openSources(mounts []api.Mount) (opened []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			for _, f := range opened {
+				f.Close()
+			}
+		}
+	}()
+	for i := range mounts {
+		m := &mounts[i]
+		f, err := host.OpenSource(m.Source)
+		if err != nil {
+			return opened, fmt.Errorf("mount %s:%s: %w", m.Source, m.Destination, err)
+		}
+		opened = append(opened, f)
+		if m.Opened == nil {
+			continue
+		}
+		theirs, err := m.Opened.Stat()
+		if err != nil {
+			return opened, fmt.Errorf("mount %s:%s: %w", m.Source, m.Destination, err)
+		}
+		ours, err := f.Stat()
+		if err != nil {
+			return opened, fmt.Errorf("mount %s:%s: %w", m.Source, m.Destination, err)
+		}
+		if !os.SameFile(theirs, ours) {
+			return opened, fmt.Errorf("mount %s:%s: %w: the source is another file for the engine than for its caller", m.Source, m.Destination, fs.ErrPermission)
+		}
+		m.Opened = nil
+	}
+	return opened, nil
+}

@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/ipc"
+	"github.com/joyboyid/xc/site/control"
+)
+
+var errInvalid = fs.ErrInvalid
+
+func firstOf(a, b string) string { return cmp.Or(a, b) }
+
+// fromControl is an exit as the API shows it.
+func fromControl(x control.Exit) api.Exit {
+	out := api.Exit{Code: x.Code, Core: x.Core, Lost: x.Lost, Error: x.Error, At: x.At}
+	if x.Signal != 0 {
+		out.Signal = strings.TrimPrefix(unix.SignalName(syscall.Signal(x.Signal)), "SIG")
+		out.Signal = cmp.Or(out.Signal, strconv.Itoa(x.Signal))
+	}
+	return out
+}
+
+// commandError gives an error of the run loop its meaning for the caller: it
+// is about the program, or what else it needs in the root.
+func commandError(program string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: %w", api.ErrCommandNotFound, err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOEXEC):
+		return fmt.Errorf("%w: %w", api.ErrNotExecutable, err)
+	}
+	return fmt.Errorf("run %s: %w", program, err)
+}
+
+// exitCode is what Docker would exit with.
+func exitCode(err error) int {
+	switch {
+	case errors.Is(err, api.ErrCommandNotFound):
+		return 127
+	case errors.Is(err, api.ErrNotExecutable):
+		return 126
+	}
+	return 125
+}
+
+// gone says that the run loop ended while it was asked something.
+func gone(err error) bool {
+	return errors.Is(err, ipc.ErrLost) || errors.Is(err, fs.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// signalNumber takes TERM, SIGTERM, sigterm or 15.
+func signalNumber(name string) (syscall.Signal, error) {
+	if n, err := strconv.Atoi(name); err == nil {
+		if n < 1 || n > 64 {
+			return 0, fmt.Errorf("signal %d: %w", n, fs.ErrInvalid)
+		}
+		return syscall.Signal(n), nil
+	}
+	full := strings.ToUpper(name)
+	if !strings.HasPrefix(full, "SIG") {
+		full = "SIG" + full
+	}
+	if sig := unix.SignalNum(full); sig != 0 {
+		return sig, nil
+	}
+	return 0, fmt.Errorf("signal %q: %w: no signal has that name here", name, fs.ErrInvalid)
+}

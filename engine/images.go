@@ -1,0 +1,338 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/image"
+	"github.com/joyboyid/xc/image/registry"
+	"github.com/joyboyid/xc/image/store"
+)
+
+// images is the engine's image store and the client that fills it.
+type images struct {
+	blobs  *store.Store
+	images *store.Images
+	puller *registry.Puller
+}
+
+func (m *images) open(e *Engine) (err error) {
+	if m.blobs, err = store.Open(filepath.Join(e.cfg.StateDir, "images")); err != nil {
+		return err
+	}
+	m.images = &store.Images{
+		Blobs: m.blobs, Refs: e.db.Refs(), Roots: e.host.Roots(),
+		Unpack: e.unpack, InUse: e.chainInUse,
+	}
+	hosts := map[string]registry.Host{}
+	for name, r := range e.cfg.Registries {
+		hosts[name] = registry.Host{PlainHTTP: r.PlainHTTP}
+	}
+	m.puller = &registry.Puller{Client: &registry.Client{Hosts: hosts}, Images: m.images}
+	return nil
+}
+
+func (m *images) close() error {
+	if m.blobs == nil {
+		return nil
+	}
+	return m.blobs.Close()
+}
+
+// chainInUse tells whether a container lives on a chain.
+func (e *Engine) chainInUse(_ context.Context, chain digest.Digest) (bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.containers {
+		if c.plan.Chain == chain.String() {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// lookUp finds an image by a reference, or by its id or manifest digest or
+// the beginning of one.
+func (e *Engine) lookUp(ctx context.Context, name string) (store.Image, error) {
+	ref, refErr := image.ParseReference(name)
+	if refErr == nil {
+		img, err := e.images.images.Resolve(ctx, ref)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return img, err
+		}
+	}
+	hex := strings.TrimPrefix(name, "sha256:")
+	if len(hex) >= 4 && strings.Trim(hex, "0123456789abcdef") == "" {
+		list, err := e.images.images.List(ctx)
+		if err != nil && list == nil {
+			return store.Image{}, err
+		}
+		var found []store.Image
+		for _, img := range list {
+			if strings.HasPrefix(img.ConfigID.Encoded(), hex) || strings.HasPrefix(img.Manifest.Digest.Encoded(), hex) {
+				if !slices.ContainsFunc(found, func(f store.Image) bool { return f.ConfigID == img.ConfigID }) {
+					found = append(found, img)
+				}
+			}
+		}
+		switch len(found) {
+		case 1:
+			return found[0], nil
+		case 0:
+		default:
+			return store.Image{}, fmt.Errorf("image %q: %w: %d images begin with it", name, fs.ErrInvalid, len(found))
+		}
+	}
+	if refErr != nil {
+		return store.Image{}, refErr
+	}
+	return store.Image{}, fmt.Errorf("image %s: %w on this host: pull it first", ref.Familiar(), fs.ErrNotExist)
+}
+
+// acquire finds the image of a container to be made, with a lease on it.
+func (e *Engine) acquire(ctx context.Context, name, platform string) (store.Image, *store.Lease, error) {
+	img, err := e.lookUp(ctx, name)
+	if err != nil {
+		return img, nil, err
+	}
+	img, lease, err := e.images.images.Acquire(ctx, img.Name)
+	if err != nil {
+		return img, nil, err
+	}
+	if err := e.fits(img, platform); err != nil {
+		lease.Release()
+		return img, nil, fmt.Errorf("image %s: %w", img.Name.Familiar(), err)
+	}
+	return img, lease, nil
+}
+
+// fits tells whether an image is of the platform asked for and can run here.
+func (e *Engine) fits(img store.Image, platform string) error {
+	have := *img.Manifest.Platform
+	if platform != "" {
+		want, err := image.ParsePlatform(platform)
+		if err != nil {
+			return err
+		}
+		if !image.Match(want, have) {
+			return fmt.Errorf("%w for %s: the one on this host is for %s; pull it with --platform", fs.ErrNotExist, platform, image.FormatPlatform(have))
+		}
+	}
+	if img.Chain == "" {
+		return fmt.Errorf("%w: the image has no layers, so it has nothing to run", fs.ErrInvalid)
+	}
+	return e.host.CanRun(have.OS, have.Architecture)
+}
+
+// platforms are those to choose from an index, best first.
+func (e *Engine) platforms(asked string) ([]ispec.Platform, error) {
+	if asked != "" {
+		p, err := image.ParsePlatform(asked)
+		return []ispec.Platform{p}, err
+	}
+	var list []ispec.Platform
+	for _, s := range e.host.Platforms() {
+		p, err := image.ParsePlatform(s)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// ListImages implements api.Images.
+func (e *Engine) ListImages(ctx context.Context) ([]api.Image, error) {
+	list, err := e.images.images.List(ctx)
+	if err != nil && list == nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	out := []api.Image{}
+	for _, img := range list {
+		i := slices.IndexFunc(out, func(o api.Image) bool { return o.Digest == img.Manifest.Digest.String() })
+		if i >= 0 {
+			out[i].Names = append(out[i].Names, img.Name.String())
+			continue
+		}
+		out = append(out, describeImage(img))
+	}
+	return out, nil
+}
+
+// InspectImage implements api.Images.
+func (e *Engine) InspectImage(ctx context.Context, name string) (api.Image, error) {
+	img, err := e.lookUp(ctx, name)
+	if err != nil {
+		return api.Image{}, err
+	}
+	list, err := e.ListImages(ctx)
+	for _, out := range list {
+		if out.Digest == img.Manifest.Digest.String() {
+			return out, nil
+		}
+	}
+	return describeImage(img), err
+}
+
+func describeImage(img store.Image) api.Image {
+	c := img.Config.Config
+	out := api.Image{
+		ID: img.ConfigID.String(), Digest: img.Manifest.Digest.String(), Names: []string{img.Name.String()},
+		Platform: image.FormatPlatform(*img.Manifest.Platform), Size: img.Size, Chain: img.Chain.String(),
+		Layers: []string{}, Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkDir: c.WorkingDir,
+		User: c.User, StopSignal: c.StopSignal, Labels: c.Labels,
+	}
+	if img.Config.Created != nil {
+		out.Created = img.Config.Created.UTC()
+	}
+	for _, l := range img.Layers {
+		out.Layers = append(out.Layers, l.DiffID.String())
+	}
+	for p := range c.ExposedPorts {
+		out.ExposedPorts = append(out.ExposedPorts, p)
+	}
+	slices.Sort(out.ExposedPorts)
+	return out
+}
+
+// PullImage implements api.Images.
+func (e *Engine) PullImage(ctx context.Context, name string, opt api.PullOptions, progress func(api.PullProgress) error) (api.Image, error) {
+	if err := e.begin(); err != nil {
+		return api.Image{}, err
+	}
+	defer e.end()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.ctx, func() { cancel(errClosed) })()
+	ref, err := image.ParseReference(name)
+	if err != nil {
+		return api.Image{}, err
+	}
+	want, err := e.platforms(opt.Platform)
+	if err != nil {
+		return api.Image{}, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
+	}
+	// The puller's events must not block; the caller's progress may. Between
+	// them, counts of bytes are dropped when there are too many.
+	events := make(chan registry.Event, 256)
+	var got registry.Result
+	go func() {
+		defer close(events)
+		got, err = e.images.puller.Pull(ctx, ref, registry.Options{
+			Platforms: want, OSVersion: e.host.OSRelease(),
+			Progress: func(ev registry.Event) {
+				if ev.Phase == registry.Downloading && len(events) > cap(events)/2 {
+					return
+				}
+				events <- ev
+			},
+		})
+	}()
+	for ev := range events {
+		if progress == nil || ctx.Err() != nil {
+			continue
+		}
+		p := api.PullProgress{Layer: ev.Layer.String(), Phase: string(ev.Phase), Current: ev.Current, Total: ev.Total}
+		if err := progress(p); err != nil {
+			cancel(err)
+		}
+	}
+	if err != nil {
+		return api.Image{}, err
+	}
+	return describeImage(got.Image), nil
+}
+
+// ImportImage implements api.Images.
+func (e *Engine) ImportImage(ctx context.Context, spec api.ImportSpec) (api.Image, error) {
+	if err := e.begin(); err != nil {
+		return api.Image{}, err
+	}
+	defer e.end()
+	if spec.Archive == nil {
+		return api.Image{}, fmt.Errorf("import %s: %w: no archive", spec.Name, fs.ErrInvalid)
+	}
+	ref, err := image.ParseReference(spec.Name)
+	if err != nil {
+		return api.Image{}, err
+	}
+	platform := spec.Platform
+	if platform == "" {
+		platform = e.host.Platform()
+	}
+	p, err := image.ParsePlatform(platform)
+	if err != nil {
+		return api.Image{}, fmt.Errorf("import %s: %w", ref.Familiar(), err)
+	}
+	img, err := e.images.images.Import(ctx, spec.Archive, store.ImportOptions{
+		Name: ref, Platform: p,
+		Config: ispec.ImageConfig{
+			Entrypoint: spec.Entrypoint, Cmd: spec.Cmd, Env: spec.Env,
+			WorkingDir: spec.WorkDir, User: spec.User, Labels: spec.Labels,
+		},
+	})
+	if err != nil {
+		return api.Image{}, err
+	}
+	return describeImage(img), nil
+}
+
+// RemoveImage implements api.Images.
+func (e *Engine) RemoveImage(ctx context.Context, name string, opt api.RemoveImageOptions) ([]string, error) {
+	if err := e.begin(); err != nil {
+		return nil, err
+	}
+	defer e.end()
+	img, err := e.InspectImage(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	names := img.Names
+	if ref, err := image.ParseReference(name); err == nil && slices.Contains(names, ref.String()) {
+		names = []string{ref.String()}
+	} else if len(names) > 1 && !opt.Force {
+		return nil, fmt.Errorf("remove image %s: it has the names %s: name one, or use force", name, strings.Join(names, ", "))
+	}
+	if len(names) == len(img.Names) {
+		if user := e.userOf(img); user != "" {
+			return nil, fmt.Errorf("remove image %s: container %s is made of it: remove that first", name, user)
+		}
+	}
+	removed := []string{}
+	for _, n := range names {
+		ref, err := image.ParseReference(n)
+		if err != nil {
+			return removed, err
+		}
+		if err := e.images.images.Remove(ctx, ref); err != nil {
+			return removed, fmt.Errorf("remove image %s: %w", ref.Familiar(), err)
+		}
+		removed = append(removed, n)
+	}
+	pruned, err := e.images.images.Prune(context.WithoutCancel(ctx))
+	for _, d := range pruned.Blobs {
+		removed = append(removed, d.String())
+	}
+	return removed, err
+}
+
+// userOf names a container that was made of an image.
+func (e *Engine) userOf(img api.Image) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.containers {
+		if c.plan.Manifest == img.Digest {
+			return c.plan.Name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/engine/store"
+	"github.com/joyboyid/xc/host"
+)
+
+// A container's record has two parts: plan, what it is to be, written once,
+// and state, what became of it.
+
+// plan is a ContainerSpec with everything looked up.
+type plan struct {
+	Spec     api.ContainerSpec `json:"spec"` // as asked for, without open files
+	Name     string            `json:"name"`
+	Image    string            `json:"image,omitempty"` // reference in full
+	ImageID  string            `json:"image_id,omitempty"`
+	Manifest string            `json:"manifest,omitempty"` // its digest
+	Chain    string            `json:"chain,omitempty"`
+	Linux    bool              `json:"linux,omitempty"` // programs for Linux
+	Args     []string          `json:"args"`
+	Env      []string          `json:"env"`
+	WorkDir  string            `json:"work_dir,omitempty"`
+	User     string            `json:"user,omitempty"`
+	Hostname string            `json:"hostname"`
+	Network  string            `json:"network"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Signal   string            `json:"signal"`  // to stop with
+	Timeout  int               `json:"timeout"` // seconds
+}
+
+// Phases of a record beside the states of package api. A record in one of
+// these is finished off by recovery.
+const (
+	phaseCreating = "creating" // the name is taken, nothing is complete
+	phaseRemoving = "removing"
+	phaseRemoved  = "removed" // in memory only: for those who wait
+)
+
+type state struct {
+	Phase   string    `json:"phase"`
+	Pid     int       `json:"pid,omitempty"`
+	Started time.Time `json:"started,omitzero"`
+	Exit    *api.Exit `json:"exit,omitempty"`
+}
+
+// container is one container in memory. The database follows it.
+type container struct {
+	id      string
+	created time.Time
+	plan    plan
+
+	// op is held by whoever changes what the container is made of. It is a
+	// channel so that waiting for it can be given up.
+	op chan struct{}
+
+	mu      sync.Mutex
+	state   state
+	loop    *host.Loop    // while it runs
+	changed chan struct{} // closed and replaced at each change of state
+	opened  []*os.File    // mount sources as the creator opened them, until the first start
+}
+
+func newContainer(id string, created time.Time, p plan, st state) *container {
+	return &container{id: id, created: created, plan: p, state: st,
+		op: make(chan struct{}, 1), changed: make(chan struct{})}
+}
+
+// decode makes a container of its record.
+func decode(r store.Container) (*container, error) {
+	var p plan
+	var st state
+	if err := json.Unmarshal(r.Spec, &p); err != nil {
+		return nil, fmt.Errorf("record of container %s: %w", r.ID, err)
+	}
+	if err := json.Unmarshal(r.State, &st); err != nil {
+		return nil, fmt.Errorf("record of container %s: %w", r.ID, err)
+	}
+	return newContainer(r.ID, r.Created, p, st), nil
+}
+
+// get returns the state, and the channel that is closed when it changes.
+func (c *container) get() (state, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state, c.changed
+}
+
+// set changes the state in memory.
+func (c *container) set(st state, loop *host.Loop) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state, c.loop = st, loop
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// closeOpened closes the mount sources kept from creation.
+func (c *container) closeOpened() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.opened {
+		if f != nil {
+			f.Close()
+		}
+	}
+	c.opened = nil
+}
+
+// describe is the container as its users see it.
+func (e *Engine) describe(c *container) api.Container {
+	st, _ := c.get()
+	p := c.plan
+	out := api.Container{
+		ID: c.id, Name: p.Name, Image: p.Image, ImageID: p.ImageID, Rootfs: p.Spec.Rootfs,
+		Args: p.Args, Env: p.Env, WorkDir: p.WorkDir, User: p.User, Hostname: p.Hostname,
+		Terminal: p.Spec.Terminal, Network: p.Network, Mounts: p.Spec.Mounts, Labels: p.Labels,
+		ReadOnly: p.Spec.ReadOnly, AutoRm: p.Spec.AutoRemove, Created: c.created,
+		State: st.Phase, Pid: st.Pid, Started: st.Started, Exit: st.Exit,
+		LogPath: e.logPath(c.id), RootDir: e.host.RootDir(e.hostSpec(c)),
+	}
+	if st.Phase == phaseCreating {
+		out.State = api.StateCreated
+	}
+	if st.Phase == phaseRemoving || st.Phase == phaseRemoved {
+		out.State = api.StateExited
+	}
+	return out
+}

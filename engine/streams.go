@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/site/control"
+	"github.com/joyboyid/xc/site/logfile"
+)
+
+// ExecContainer implements api.Containers.
+func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOptions) (api.Exit, error) {
+	c, loop, err := e.running(ctx, name)
+	if err != nil {
+		return api.Exit{}, fmt.Errorf("exec: %w", err)
+	}
+	if len(opt.Args) == 0 || opt.Args[0] == "" {
+		return api.Exit{}, fmt.Errorf("exec in container %s: %w: no command", c.plan.Name, errInvalid)
+	}
+	p := control.Process{
+		ID: opt.ID, Args: opt.Args, Env: environment(c.plan.Env, opt.Env, c.plan.Hostname, opt.Terminal),
+		Dir: firstOf(opt.WorkDir, c.plan.WorkDir), User: firstOf(opt.User, c.plan.User),
+		Terminal: opt.Terminal, Size: control.Size(opt.Size),
+	}
+	exit, err := loop.Control.Exec(ctx, p, control.Stdio(opt.Stdio))
+	if err != nil {
+		return api.Exit{}, fmt.Errorf("exec in container %s: %w", c.plan.Name, commandError(opt.Args[0], err))
+	}
+	return fromControl(exit), nil
+}
+
+// AttachContainer implements api.Containers.
+func (e *Engine) AttachContainer(ctx context.Context, name string, opt api.AttachOptions) error {
+	c, loop, err := e.running(ctx, name)
+	if err != nil {
+		return fmt.Errorf("attach: %w", err)
+	}
+	if err := loop.Control.Attach(ctx, control.Stdio(opt.Stdio), opt.Replay, control.Size(opt.Size)); err != nil && !gone(err) {
+		return fmt.Errorf("attach to container %s: %w", c.plan.Name, err)
+	}
+	return nil
+}
+
+// ResizeContainer implements api.Containers.
+func (e *Engine) ResizeContainer(ctx context.Context, name, exec string, size api.Size) error {
+	c, loop, err := e.running(ctx, name)
+	if err != nil {
+		return fmt.Errorf("resize: %w", err)
+	}
+	if err := loop.Control.Resize(ctx, exec, control.Size(size)); err != nil {
+		return fmt.Errorf("resize the terminal of container %s: %w", c.plan.Name, err)
+	}
+	return nil
+}
+
+// ContainerLogs implements api.Containers.
+func (e *Engine) ContainerLogs(ctx context.Context, name string, opt api.LogOptions, emit func(api.LogEntry) error) error {
+	c, err := e.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	q := logfile.Query{Since: opt.Since, Until: opt.Until, Tail: opt.Tail}
+	if opt.Follow {
+		q.Follow = e.ended(ctx, c)
+	}
+	err = logfile.Read(ctx, e.logPath(c.id), q, func(r logfile.Record) error {
+		return emit(api.LogEntry{Time: r.Time, Stream: streams[r.Stream], Data: r.Data})
+	})
+	if err != nil {
+		return fmt.Errorf("read the log of container %s: %w", c.plan.Name, err)
+	}
+	return nil
+}
+
+// streams are the names of the log's streams. What the log says itself, that
+// output was dropped, is of the error stream.
+var streams = map[logfile.Stream]string{logfile.Stdout: "stdout", logfile.Stderr: "stderr", logfile.Note: "stderr"}
+
+// ended returns a channel that is closed when the container does not run.
+func (e *Engine) ended(ctx context.Context, c *container) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			st, changed := c.get()
+			if st.Phase != api.StateRunning && st.Phase != api.StateCreated {
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			case <-e.ctx.Done():
+				return
+			}
+		}
+	}()
+	return done
+}

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/joyboyid/xc/engine/api"
+)
+
+// Version implements api.System.
+func (e *Engine) Version(context.Context) (api.Version, error) { return e.version(), nil }
+
+func (e *Engine) version() api.Version {
+	v := api.Version{Version: "devel", Revision: api.Revision, Go: runtime.Version(), Platform: e.host.Platform()}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		v.Version = info.Main.Version
+	}
+	return v
+}
+
+// Info implements api.System.
+func (e *Engine) Info(ctx context.Context) (api.Info, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return api.Info{}, err
+	}
+	info := api.Info{
+		Tag: e.db.Tag(), Version: e.version(), OSRelease: e.host.OSRelease(), Hostname: name, Storage: e.host.Storage(),
+		StateDir: e.cfg.StateDir, RunDir: e.cfg.RunDir, Warnings: e.host.Warnings(),
+	}
+	list, err := e.ListContainers(ctx, api.ListOptions{All: true})
+	if err != nil {
+		return api.Info{}, err
+	}
+	info.Containers = len(list)
+	for _, c := range list {
+		if c.State == api.StateRunning {
+			info.Running++
+		}
+	}
+	imgs, err := e.ListImages(ctx)
+	info.Images = len(imgs)
+	return info, err
+}
+
+// ListContainers implements api.Containers.
+func (e *Engine) ListContainers(ctx context.Context, opt api.ListOptions) ([]api.Container, error) {
+	records, err := e.db.Containers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []api.Container{}
+	for _, r := range records {
+		e.mu.Lock()
+		c := e.containers[r.ID]
+		e.mu.Unlock()
+		if c == nil {
+			continue
+		}
+		if d := e.describe(c); opt.All || d.State == api.StateRunning {
+			list = append(list, d)
+		}
+	}
+	return list, nil
+}
+
+// InspectContainer implements api.Containers.
+func (e *Engine) InspectContainer(ctx context.Context, name string) (api.Container, error) {
+	c, err := e.find(ctx, name)
+	if err != nil {
+		return api.Container{}, err
+	}
+	return e.describe(c), nil
+}
+
+// Leftovers lists what on the host carries the engine's tag or lives in its
+// directories and belongs to no container: nothing, unless something failed.
+func (e *Engine) Leftovers(ctx context.Context) ([]string, error) {
+	records, err := e.db.Containers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string]bool{}
+	for _, r := range records {
+		ids[r.ID] = true
+	}
+	return e.host.Leftovers(ids)
+}

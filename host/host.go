@@ -1,0 +1,169 @@
+// Package host is what the engine needs of the machine it runs on: roots,
+// jails or namespaces, mounts, the processes of run loops. It is the only
+// package that chooses an operating system, and it has adapters only: the
+// work is done in the packages it imports.
+//
+// The engine describes a container as a [Spec]; host answers with the steps
+// (see package site) that make it, each with the undo that gives it back:
+//
+//	h, err := host.Open(ctx, host.Config{Tag: tag, StateDir: dir, ...})
+//	s := site.New(id, journal, h.Table())
+//	err = s.Held.Acquire(ctx, h.Hold(spec))          // root
+//	steps, err := h.Run(spec, loopConfig, &loop)
+//	err = s.Run.Acquire(ctx, steps)                  // jail, mounts, run loop
+//	pid, err := loop.Control.Start(ctx, main, stdio)
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+
+	"github.com/joyboyid/xc/site"
+)
+
+// Config says what a host may use.
+type Config struct {
+	Tag      string // of the engine; in every name the kernel sees
+	StateDir string // roots, where there is no ZFS
+	RunDir   string // sockets of the run loops
+	SitesDir string // one directory a site: exit record
+
+	ImageDataset     string // FreeBSD: ZFS dataset for the roots of images
+	ContainerDataset string // FreeBSD: ZFS dataset for the roots of containers
+	DevfsOffset      int    // FreeBSD: first devfs(8) ruleset number we may use
+
+	RunLoop []string // program, argv[0] and arguments of the run loop
+}
+
+// Spec is what a container is to be on this host.
+type Spec struct {
+	ID       string
+	Chain    string // chain id of the root's layers; exclusive with Dir
+	Dir      string // a given root directory
+	ReadOnly bool
+	Hostname string
+	Network  string // "none" or "host"
+	Linux    bool   // the root holds programs for Linux
+	Log      string // path of its log
+	Mounts   []Mount
+}
+
+// Mount binds a file or directory of the host into the root.
+type Mount struct {
+	Source      string
+	Destination string
+	ReadOnly    bool
+	File        *os.File // Source, opened: what is mounted is this very file
+}
+
+// NativeOS is the operating system of this host, as image-spec names it.
+func (h *Host) NativeOS() string { return runtime.GOOS }
+
+// Platform is the platform of this host, os/arch.
+func (h *Host) Platform() string { return runtime.GOOS + "/" + runtime.GOARCH }
+
+// Kinds of undos that every host has.
+const (
+	kindDir     = "dir"     // path: a site's directory
+	kindLog     = "log"     // path: a container's log and its older files
+	kindRoot    = "root"    // name: a container's root
+	kindSocket  = "socket"  // path: a run loop's control socket
+	kindRunLoop = "runloop" // path: its socket
+)
+
+// thing is the data of the undos: what is to be given back.
+type thing struct {
+	Path string `json:"path,omitempty"`
+	Name string `json:"name,omitempty"`
+}
+
+// step makes a step of a deed and what undoes it.
+func step(kind string, t thing, do func(ctx context.Context) error) site.Step {
+	b, err := json.Marshal(t)
+	if err != nil {
+		panic(err) // two strings: cannot happen
+	}
+	return site.Step{Undo: site.Undo{Kind: kind, Version: 1, Data: b}, Do: do}
+}
+
+// undo decodes the data of an undo for f.
+func undo(f func(ctx context.Context, t thing) error) func(ctx context.Context, u site.Undo) error {
+	return func(ctx context.Context, u site.Undo) error {
+		if u.Version != 1 {
+			return fmt.Errorf("undo %s of version %d: made by a later release: %w", u.Kind, u.Version, site.ErrUnknownKind)
+		}
+		var t thing
+		if err := json.Unmarshal(u.Data, &t); err != nil {
+			return fmt.Errorf("undo %s: %w", u.Kind, err)
+		}
+		return f(ctx, t)
+	}
+}
+
+// siteDir makes the step for a site's directory.
+func (h *Host) siteDir(id string) site.Step {
+	dir := filepath.Join(h.cfg.SitesDir, id)
+	return step(kindDir, thing{Path: dir}, func(context.Context) error {
+		return os.Mkdir(dir, 0o700)
+	})
+}
+
+func (h *Host) removeSiteDir(_ context.Context, t thing) error {
+	if filepath.Dir(t.Path) != h.cfg.SitesDir {
+		return fmt.Errorf("remove %s: it is not below %s", t.Path, h.cfg.SitesDir)
+	}
+	return os.RemoveAll(t.Path)
+}
+
+// Hold returns the steps for what a stopped container keeps.
+func (h *Host) Hold(s Spec) []site.Step {
+	steps := []site.Step{h.siteDir(s.ID), step(kindLog, thing{Path: s.Log}, nil)}
+	if s.Chain != "" {
+		steps = append(steps, step(kindRoot, thing{Name: s.ID}, func(ctx context.Context) error {
+			return h.store.Create(ctx, s.ID, s.Chain)
+		}))
+	}
+	return steps
+}
+
+// removeLog removes a log file and those that were rotated.
+func (h *Host) removeLog(_ context.Context, t thing) error {
+	files, err := filepath.Glob(t.Path + "*")
+	if err != nil || filepath.Ext(t.Path) != ".log" {
+		return fmt.Errorf("remove log %s: not a log of ours: %w", t.Path, errors.Join(err, fs.ErrInvalid))
+	}
+	for _, f := range files {
+		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// leftDirs finds directories of sites and sockets of run loops.
+func (h *Host) leftDirs(add func(kind, name, id string)) error {
+	for _, d := range []struct{ kind, dir, suffix string }{{"directory", h.cfg.SitesDir, ""}, {"socket", h.cfg.RunDir, ".sock"}} {
+		entries, err := os.ReadDir(d.dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			id, ok := strings.CutSuffix(e.Name(), d.suffix)
+			if ok && idRule.MatchString(id) {
+				add(d.kind, filepath.Join(d.dir, e.Name()), id)
+			}
+		}
+	}
+	return nil
+}
+
+// idRule is what the engine's ids look like.
+var idRule = regexp.MustCompile(`^[a-z][a-z0-9]{11}$`)

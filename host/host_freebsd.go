@@ -1,0 +1,268 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/joyboyid/xc/dirstore"
+	"github.com/joyboyid/xc/freebsd/devfs"
+	"github.com/joyboyid/xc/freebsd/mount"
+	"github.com/joyboyid/xc/host/tenant"
+	"github.com/joyboyid/xc/jail"
+	"github.com/joyboyid/xc/site"
+	"github.com/joyboyid/xc/site/runloop"
+	"github.com/joyboyid/xc/zfs"
+	"github.com/joyboyid/xc/zfsstore"
+)
+
+// Kinds of undos of this host.
+const (
+	kindMounts = "mounts" // path: a root, with what is mounted in it
+	kindJail   = "jail"   // name
+)
+
+// Host is this machine. It is safe for concurrent use.
+type Host struct {
+	cfg     Config
+	zfs     *zfs.ZFS // nil without datasets
+	datas   *zfsstore.Store
+	dirs    *dirstore.Store
+	store   rootStore
+	program string // the run loop's, for execve(2)
+}
+
+// Open looks at the machine and opens the store of roots.
+func Open(ctx context.Context, c Config) (*Host, error) {
+	h := &Host{cfg: c, program: c.RunLoop[0]}
+	if c.ImageDataset != "" {
+		h.zfs = &zfs.ZFS{}
+		h.datas = &zfsstore.Store{
+			ZFS: h.zfs, Images: c.ImageDataset, Containers: c.ContainerDataset, Tag: c.Tag,
+			Dir: filepath.Join(c.StateDir, "drafts"), Mount: mountDataset, Unmount: unmount,
+		}
+		h.store = h.datas
+		if err := h.datas.Check(ctx); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+	} else {
+		s, err := dirstore.Open(filepath.Join(c.StateDir, "roots"), nil)
+		if err != nil {
+			return nil, err
+		}
+		h.dirs, h.store = s, dirRoots{s}
+	}
+	if err := os.MkdirAll(h.mountDir(), 0o700); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	for i, n := range h.rulesets() {
+		if err := devfs.Set(uint16(c.DevfsOffset+i), n.Rules()...); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+	}
+	return h, nil
+}
+
+// Close closes what Open opened.
+func (h *Host) Close() error {
+	if h.zfs == nil {
+		return nil
+	}
+	return h.zfs.Close()
+}
+
+// rulesets are the devfs(5) rulesets that containers use, in the order of their
+// numbers. Two engines with the same offset agree on what is in them.
+func (h *Host) rulesets() []devfs.Needs {
+	return []devfs.Needs{{Terminal: true}, {Terminal: true, Linux: true}}
+}
+
+func (h *Host) ruleset(s Spec) string {
+	n := h.cfg.DevfsOffset
+	if s.Linux {
+		n++
+	}
+	return "ruleset=" + strconv.Itoa(n)
+}
+
+// OpenSource opens the source of a mount. O_PATH does not read from it, and is
+// no directory that jail_attach(2) would mind in another process.
+func OpenSource(path string) (*os.File, error) {
+	return os.OpenFile(path, syscall.O_CLOEXEC|oPath, 0)
+}
+
+// oPath is O_PATH of sys/fcntl.h.
+const oPath = 0x00400000
+
+func mountDataset(dataset, dir string) error {
+	return mount.Mount(mount.Entry{Type: "zfs", From: dataset, Path: dir})
+}
+
+// unmount unmounts what is on dir, if anything is.
+func unmount(dir string) error {
+	st, err := mount.At(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return st.Unmount(true)
+}
+
+// Table does the undos of this host.
+func (h *Host) Table() site.Table {
+	return site.Table{
+		kindDir:     undo(h.removeSiteDir),
+		kindLog:     undo(h.removeLog),
+		kindRoot:    undo(h.removeRoot),
+		kindSocket:  undo(h.removeSocket),
+		kindMounts:  undo(h.removeMounts),
+		kindJail:    undo(h.removeJail),
+		kindRunLoop: undo(removeLoop),
+	}
+}
+
+func (h *Host) mountDir() string           { return filepath.Join(h.cfg.StateDir, "mnt") }
+func (h *Host) jailName(id string) string  { return "xc-" + h.cfg.Tag + "-" + id }
+func (h *Host) mountPath(id string) string { return filepath.Join(h.mountDir(), id) }
+
+// Run returns the steps for what a running container has: the mounts, the
+// jail, and last the run loop, whose connection is left in loop.
+func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, loop *Loop) ([]site.Step, error) {
+	root := h.RootDir(s)
+	name := h.jailName(s.ID)
+	steps := []site.Step{h.mountStep(s, root), step(kindJail, thing{Name: name}, func(context.Context) error {
+		_, err := jail.Create(jailParams(s, name, root)...)
+		return err
+	})}
+	// The jail's number is known when the run loop is started.
+	configure := func() (runloop.Config, error) {
+		info, err := jail.Lookup(name)
+		if err != nil {
+			return runloop.Config{}, err
+		}
+		b, err := json.Marshal(tenant.Config{ID: s.ID, Jail: int(info.ID), Path: root, Network: s.Network})
+		return config(b), err
+	}
+	return append(steps, h.loopSteps(s.ID, configure, nil, loop)...), nil
+}
+
+// jailParams are the parameters of a container's jail: what jail(8) would be
+// given. What is not here has the kernel's default, which for allow.* is no,
+// but for the three that are taken away or kept below.
+func jailParams(s Spec, name, root string) []jail.Param {
+	p := []jail.Param{
+		jail.String("name", name), jail.String("path", root), jail.String("host.hostname", s.Hostname),
+		jail.Flag("persist"), jail.Int("enforce_statfs", 2), jail.Bool("allow.set_hostname", false),
+	}
+	if s.Network == "host" {
+		p = append(p, jail.Int("ip4", jail.Inherit), jail.Int("ip6", jail.Inherit))
+	} else {
+		p = append(p, jail.Int("vnet", jail.New))
+	}
+	for _, ipc := range []string{"sysvmsg", "sysvsem", "sysvshm"} {
+		if jail.Supports(ipc) {
+			p = append(p, jail.Int(ipc, jail.New))
+		}
+	}
+	return p
+}
+
+func (h *Host) removeJail(ctx context.Context, t thing) error {
+	if !strings.HasPrefix(t.Name, h.jailName("")) {
+		return fmt.Errorf("remove jail %s: it is not ours", t.Name)
+	}
+	info, err := jail.Lookup(t.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, undoTime)
+	defer cancel()
+	err = info.ID.Remove(ctx)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EBUSY) {
+		return nil // a dying jail lets its root be unmounted by force
+	}
+	return err
+}
+
+// RootDir is where the root is on the host, while the container runs.
+func (h *Host) RootDir(s Spec) string {
+	if h.mountsRoot(s) {
+		return h.mountPath(s.ID)
+	}
+	l, err := h.dirs.Layout(s.ID)
+	if err != nil {
+		return ""
+	}
+	return l.Dir
+}
+
+// mountsRoot tells whether the root has to be mounted, or is a directory of
+// ours as it is.
+func (h *Host) mountsRoot(s Spec) bool { return s.ReadOnly || s.Dir != "" || h.datas != nil }
+
+// Platforms are those this host can run, the best first.
+func (h *Host) Platforms() []string {
+	list := []string{h.Platform()}
+	if hasLinux() {
+		list = append(list, "linux/"+runtime.GOARCH)
+	}
+	return list
+}
+
+// hasLinux tells whether the Linuxulator is loaded.
+func hasLinux() bool {
+	_, err := syscall.Sysctl("compat.linux.osrelease")
+	return err == nil
+}
+
+// CanRun tells why a platform cannot run here, or nil.
+func (h *Host) CanRun(os, arch string) error {
+	switch {
+	case arch != runtime.GOARCH:
+	case os == "freebsd":
+		return nil
+	case os == "linux" && hasLinux():
+		return nil
+	case os == "linux":
+		return fmt.Errorf("an image for linux/%s needs the Linuxulator: kldload linux64 linprocfs linsysfs (or service linux onestart): %w", arch, errors.ErrUnsupported)
+	}
+	return fmt.Errorf("an image for %s/%s cannot run on %s: %w", os, arch, h.Platform(), errors.ErrUnsupported)
+}
+
+// OSRelease is the kernel's release, such as 14.3-RELEASE.
+func (h *Host) OSRelease() string {
+	s, err := syscall.Sysctl("kern.osrelease")
+	if err != nil {
+		return ""
+	}
+	return s
+}
+
+// Storage names how roots are kept.
+func (h *Host) Storage() string {
+	if h.datas != nil {
+		return "zfs"
+	}
+	return string(h.dirs.Mode())
+}
+
+// Warnings tell what this host lacks, and what follows from that.
+func (h *Host) Warnings() []string {
+	if h.datas == nil {
+		return []string{"no datasets are configured: each container copies its root"}
+	}
+	return nil
+}

@@ -1,0 +1,242 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/joyboyid/xc/dirstore"
+	"github.com/joyboyid/xc/host/tenant"
+	"github.com/joyboyid/xc/linux/cgroup"
+	"github.com/joyboyid/xc/site"
+	"github.com/joyboyid/xc/site/runloop"
+)
+
+const kindCgroup = "cgroup" // path: a site's group
+
+// Host is this machine. It is safe for concurrent use.
+type Host struct {
+	cfg     Config
+	store   dirRoots
+	program string   // the run loop's, for execve(2)
+	sealed  *os.File // what program names: a memfd that nobody can write to
+	cgroups string   // where our groups go; empty: there is no cgroup2 to write to
+}
+
+// Open looks at the machine and opens the store of roots.
+func Open(_ context.Context, c Config) (*Host, error) {
+	if c.ImageDataset != "" {
+		return nil, fmt.Errorf("image_dataset: roots on ZFS: %w on Linux", errors.ErrUnsupported)
+	}
+	h := &Host{cfg: c}
+	s, err := dirstore.Open(filepath.Join(c.StateDir, "roots"), nil)
+	if err != nil {
+		return nil, err
+	}
+	h.store = dirRoots{s}
+	h.cgroups, err = cgroup.Find()
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, err
+	}
+	return h, h.seal(c.RunLoop[0])
+}
+
+// Close closes what Open opened.
+func (h *Host) Close() error {
+	if h.sealed == nil {
+		return nil
+	}
+	return h.sealed.Close()
+}
+
+// sealedFD is the least number for the descriptor of the sealed program:
+// above those that a run loop inherits, which replace whatever has their number
+// before execve(2) looks at the name.
+const sealedFD = 200
+
+// seal copies the run loop's program into a sealed memfd. The run loop and the
+// pid 1 of its container are executed from it, so that no process in the
+// container that gets hold of /proc/PID/exe can change the program on the host
+// (CVE-2019-5736).
+func (h *Host) seal(path string) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("run loop: %w", err)
+	}
+	defer in.Close()
+	fd, err := unix.MemfdCreate("xc-runloop", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return os.NewSyscallError("memfd_create", err)
+	}
+	out := os.NewFile(uintptr(fd), "xc-runloop")
+	defer out.Close()
+	if _, err := io.Copy(out, in); err != nil {
+		return fmt.Errorf("copy the run loop's program: %w", err)
+	}
+	if err := out.Chmod(0o500); err != nil {
+		return err
+	}
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(out.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return fmt.Errorf("seal the run loop's program: %w", err)
+	}
+	high, err := unix.FcntlInt(out.Fd(), unix.F_DUPFD_CLOEXEC, sealedFD)
+	if err != nil {
+		return os.NewSyscallError("dup", err)
+	}
+	h.sealed = os.NewFile(uintptr(high), "xc-runloop")
+	h.program = fmt.Sprintf("/proc/self/fd/%d", high)
+	return nil
+}
+
+// OpenSource opens the source of a mount, without reading from it.
+func OpenSource(path string) (*os.File, error) {
+	return os.OpenFile(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+}
+
+// Table does the undos of this host.
+func (h *Host) Table() site.Table {
+	return site.Table{
+		kindDir:     undo(h.removeSiteDir),
+		kindLog:     undo(h.removeLog),
+		kindRoot:    undo(h.removeRoot),
+		kindSocket:  undo(h.removeSocket),
+		kindCgroup:  undo(h.removeCgroup),
+		kindRunLoop: undo(removeLoop),
+	}
+}
+
+// Run returns the steps for what a running container has. The last one starts
+// the run loop and leaves the connection to it in loop. On Linux everything
+// else (namespaces, mounts) is the run loop's to make, and dies with it.
+func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, loop *Loop) ([]site.Step, error) {
+	var steps []site.Step
+	t := tenant.Config{ID: s.ID, Hostname: s.Hostname, ReadOnly: s.ReadOnly, Network: s.Network}
+	if h.cgroups != "" {
+		t.Cgroup = h.cgroup(s.ID)
+		steps = append(steps, step(kindCgroup, thing{Path: t.Cgroup}, func(context.Context) error {
+			g, err := cgroup.Make(t.Cgroup)
+			if err != nil {
+				return err
+			}
+			return g.Close()
+		}))
+	}
+	var err error
+	if t.Root, err = h.root(s); err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	for _, m := range s.Mounts {
+		t.Mounts = append(t.Mounts, tenant.Mount{FD: firstFile + len(files), Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly})
+		files = append(files, m.File)
+	}
+	b, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	configure := func() (runloop.Config, error) { return config(b), nil }
+	return append(steps, h.loopSteps(s.ID, configure, files, loop)...), nil
+}
+
+// root is where the tenant gets its root from.
+func (h *Host) root(s Spec) (tenant.Root, error) {
+	if s.Dir != "" {
+		return tenant.Root{Kind: tenant.Bind, Dir: s.Dir}, nil
+	}
+	l, err := h.store.Layout(s.ID)
+	if err != nil {
+		return tenant.Root{}, err
+	}
+	if l.Dir != "" {
+		return tenant.Root{Kind: tenant.Bind, Dir: l.Dir}, nil
+	}
+	r := tenant.Root{Kind: tenant.Overlay, Upper: filepath.Join(l.Base, l.Upper), Work: filepath.Join(l.Base, l.Work)}
+	for _, dir := range l.Lower {
+		r.Lower = append(r.Lower, filepath.Join(l.Base, dir))
+	}
+	return r, nil
+}
+
+// RootDir is where a root can be seen on the host: what an overlay shows is
+// only seen inside, so it is the directory of what the container has written.
+func (h *Host) RootDir(s Spec) string {
+	if s.Dir != "" {
+		return s.Dir
+	}
+	l, err := h.store.Layout(s.ID)
+	switch {
+	case err != nil:
+		return ""
+	case l.Dir != "":
+		return l.Dir
+	}
+	return filepath.Join(l.Base, l.Upper)
+}
+
+// cgroup is the group of a site.
+func (h *Host) cgroup(id string) string {
+	return filepath.Join(h.cgroups, "xc-"+h.cfg.Tag+"-"+id)
+}
+
+// removeCgroup kills what is in a site's group and removes it.
+func (h *Host) removeCgroup(ctx context.Context, t thing) error {
+	if ok, err := filepath.Match("xc-"+h.cfg.Tag+"-*", filepath.Base(t.Path)); err != nil || !ok {
+		return fmt.Errorf("remove cgroup %s: it is not ours", t.Path)
+	}
+	g, err := cgroup.Open(t.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	ctx, cancel := context.WithTimeout(ctx, undoTime)
+	defer cancel()
+	return errors.Join(g.Kill(), g.Remove(ctx))
+}
+
+// Platforms are those this host can run, the best first.
+func (h *Host) Platforms() []string { return []string{h.Platform()} }
+
+// CanRun tells why a platform cannot run here, or nil.
+func (h *Host) CanRun(os, arch string) error {
+	if os == "linux" && (arch == runtime.GOARCH || arch == "386" && runtime.GOARCH == "amd64") {
+		return nil
+	}
+	return fmt.Errorf("an image for %s/%s cannot run on %s: %w", os, arch, h.Platform(), errors.ErrUnsupported)
+}
+
+// OSRelease is the kernel's release.
+func (h *Host) OSRelease() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return ""
+	}
+	return string(bytes.TrimRight(u.Release[:], "\x00"))
+}
+
+// Storage names how roots are kept.
+func (h *Host) Storage() string { return string(h.store.Mode()) }
+
+// Warnings tell what this host lacks, and what follows from that.
+func (h *Host) Warnings() []string {
+	var out []string
+	if h.cgroups == "" {
+		out = append(out, "no cgroup2 hierarchy can be written to: exec'ed processes count as part of main's tree")
+	}
+	if h.Storage() == string(dirstore.Copy) {
+		out = append(out, "neither overlayfs nor reflinks work in "+h.cfg.StateDir+": each container copies its root")
+	}
+	return out
+}

@@ -1,0 +1,85 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Leftovers lists what on this host carries the engine's tag or lives in its
+// directories, and belongs to none of the given containers. Names are of the
+// form "kind name".
+func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
+	var left []string
+	add := func(kind, name, id string) {
+		if !ids[id] {
+			left = append(left, kind+" "+name)
+		}
+	}
+	groups, err := filepath.Glob(filepath.Join(h.cgroups, "xc-"+h.cfg.Tag+"-*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		if h.cgroups != "" {
+			add("cgroup", g, strings.TrimPrefix(filepath.Base(g), "xc-"+h.cfg.Tag+"-"))
+		}
+	}
+	if err := h.leftDirs(add); err != nil {
+		return nil, err
+	}
+	roots, err := h.store.Store.Roots()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range roots {
+		add("root", id, id)
+	}
+	if err := h.leftMounts(add); err != nil {
+		return nil, err
+	}
+	return left, leftLoops(h.cfg.SitesDir, add)
+}
+
+// leftMounts finds mounts below the state directory in our own namespace.
+func (h *Host) leftMounts(add func(kind, name, id string)) error {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	in := bufio.NewScanner(f)
+	for in.Scan() {
+		if fields := strings.Fields(in.Text()); len(fields) > 4 && strings.HasPrefix(fields[4], h.cfg.StateDir+"/") {
+			add("mount", fields[4], "")
+		}
+	}
+	return in.Err()
+}
+
+// leftLoops finds the run loops of our sites: processes named xc-runloop whose
+// configuration is not to be seen, so it goes by the id in their arguments and
+// the site's directory.
+func leftLoops(sites string, add func(kind, name, id string)) error {
+	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	for _, p := range procs {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			continue // it has ended
+		}
+		args := bytes.Split(bytes.TrimSuffix(b, []byte{0}), []byte{0})
+		if len(args) < 2 || string(args[0]) != "xc-runloop" {
+			continue
+		}
+		id := string(args[len(args)-1])
+		if _, err := os.Stat(filepath.Join(sites, id)); err == nil {
+			add("process", filepath.Base(filepath.Dir(p)), id)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,286 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/joyboyid/xc/freebsd/mount"
+	"github.com/joyboyid/xc/inroot"
+	"github.com/joyboyid/xc/jail"
+	"github.com/joyboyid/xc/site"
+)
+
+// mountStep mounts a root and what belongs into it: devices, volumes, then what
+// Linux programs expect. The root is in a directory of ours, so everything that
+// is mounted below it is ours to unmount, wherever links in it have led to.
+func (h *Host) mountStep(s Spec, root string) site.Step {
+	return step(kindMounts, thing{Path: root}, func(context.Context) error {
+		if h.mountsRoot(s) {
+			if err := h.mountRoot(s, root); err != nil {
+				return err
+			}
+		}
+		r, err := inroot.Open(root)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		for _, m := range inside(s, h.ruleset(s)) {
+			if err := m.mount(r, root); err != nil {
+				return fmt.Errorf("mount on %s: %w", m.Path, err)
+			}
+		}
+		return nil
+	})
+}
+
+// insider is a mount inside a root; Path is the name in there.
+type insider struct {
+	mount.Entry
+	src *os.File // nullfs: what must be mounted
+}
+
+// inside lists what is mounted in a root, in order.
+func inside(s Spec, ruleset string) []insider {
+	list := []insider{
+		{Entry: mount.Entry{Type: "devfs", Path: "/dev", Options: []string{ruleset}}},
+		{Entry: mount.Entry{Type: "fdescfs", Path: "/dev/fd", Options: fdescOptions(s)}},
+	}
+	for _, m := range s.Mounts {
+		e := mount.Entry{Type: "nullfs", From: m.Source, Path: m.Destination}
+		if m.ReadOnly {
+			e.Options = []string{"ro"}
+		}
+		list = append(list, insider{e, m.File})
+	}
+	if s.Linux {
+		list = append(list,
+			insider{Entry: mount.Entry{Type: "linprocfs", Path: "/proc"}},
+			insider{Entry: mount.Entry{Type: "linsysfs", Path: "/sys"}},
+			insider{Entry: mount.Entry{Type: "tmpfs", Path: "/dev/shm", Options: []string{"mode=1777"}}})
+	}
+	return list
+}
+
+// mount mounts m where its path leads in the root. Nothing runs in there yet,
+// so that the answer holds.
+func (m insider) mount(r *inroot.Root, root string) error {
+	if err := makePoint(r, m.Path, m.src); err != nil {
+		return err
+	}
+	at, err := r.Look(m.Path)
+	if err != nil {
+		return err
+	}
+	e := m.Entry
+	e.Path = filepath.Join(root, at)
+	if err := mount.Mount(e); err != nil || m.src == nil {
+		return err
+	}
+	return sameFile(e.Path, m.src)
+}
+
+// fdescOptions make /dev/fd name the files themselves for Linux programs.
+func fdescOptions(s Spec) []string {
+	if s.Linux {
+		return []string{"linrdlnk"}
+	}
+	return nil
+}
+
+// mountRoot mounts the container's dataset, or the directory its root is.
+func (h *Host) mountRoot(s Spec, root string) error {
+	e := mount.Entry{Type: "nullfs", From: s.Dir, Path: root}
+	switch {
+	case s.Dir != "":
+	case h.datas != nil:
+		e.Type, e.From = "zfs", h.datas.Container(s.ID)
+	default:
+		l, err := h.dirs.Layout(s.ID)
+		if err != nil {
+			return err
+		}
+		e.From = l.Dir
+	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return err
+	}
+	if s.ReadOnly {
+		return h.mountReadOnly(e, s)
+	}
+	return mount.Mount(e)
+}
+
+// mountReadOnly makes the mount points first: afterwards it is too late.
+func (h *Host) mountReadOnly(e mount.Entry, s Spec) error {
+	if err := mount.Mount(e); err != nil {
+		return err
+	}
+	err := makePoints(e.Path, s)
+	if uerr := unmount(e.Path); err != nil || uerr != nil {
+		return errors.Join(err, uerr)
+	}
+	e.Options = append(e.Options, "ro")
+	return mount.Mount(e)
+}
+
+// makePoints makes the mount points of a root.
+func makePoints(root string, s Spec) error {
+	r, err := inroot.Open(root)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for _, m := range inside(s, "") {
+		if strings.HasPrefix(m.Path, "/dev/") {
+			continue // in the devfs
+		}
+		if err := makePoint(r, m.Path, m.src); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makePoint makes a mount point of the kind of src: nullfs(5) covers a
+// directory by a directory, a file by a file.
+func makePoint(r *inroot.Root, dst string, src *os.File) error {
+	if src != nil {
+		info, err := src.Stat()
+		if err != nil {
+			return err
+		}
+		switch mode := info.Mode(); {
+		case mode.IsDir():
+		case mode.IsRegular():
+			if err := r.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+				return err
+			}
+			f, err := r.OpenFile(dst, os.O_WRONLY|os.O_CREATE, 0o644)
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		default:
+			return fmt.Errorf("mount %s: %w: nullfs mounts directories and regular files; mount the directory it is in", dst, fs.ErrInvalid)
+		}
+	}
+	if _, err := r.Stat(dst); err == nil {
+		return nil // may be read-only by now
+	}
+	return r.MkdirAll(dst, 0o755)
+}
+
+// sameFile holds what was mounted against what the client opened. nullfs has
+// file numbers of the file system below, and a device number of its own.
+func sameFile(path string, src *os.File) error {
+	var ours, theirs unix.Stat_t
+	if err := unix.Lstat(path, &ours); err != nil {
+		return &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	conn, err := src.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var serr error
+	if err := conn.Control(func(fd uintptr) { serr = unix.Fstat(int(fd), &theirs) }); err != nil {
+		return err
+	}
+	if serr != nil {
+		return os.NewSyscallError("fstat", serr)
+	}
+	if ours.Ino != theirs.Ino {
+		return fmt.Errorf("mount on %s: %w: the source is not the file that was opened", path, fs.ErrPermission)
+	}
+	return nil
+}
+
+// removeMounts unmounts a root of ours and what is mounted in it, newest first.
+func (h *Host) removeMounts(_ context.Context, t thing) error {
+	if !strings.HasPrefix(t.Path, h.cfg.StateDir+"/") {
+		return fmt.Errorf("unmount %s: it is not below %s", t.Path, h.cfg.StateDir)
+	}
+	list, err := mount.List()
+	if err != nil {
+		return err
+	}
+	for _, m := range slices.Backward(list) {
+		if m.Path == t.Path || strings.HasPrefix(m.Path, t.Path+"/") {
+			if err := m.Unmount(true); err != nil {
+				return err
+			}
+		}
+	}
+	if filepath.Dir(t.Path) != h.mountDir() {
+		return nil
+	}
+	if err := os.Remove(t.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Leftovers lists what on this host carries the engine's tag or lives in its
+// directories, and belongs to none of the given containers. Names are of the
+// form "kind name".
+func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
+	var left []string
+	add := func(kind, name, id string) {
+		if !ids[id] {
+			left = append(left, kind+" "+name)
+		}
+	}
+	for info, err := range jail.All() {
+		if err != nil {
+			return nil, err
+		}
+		if id, ok := strings.CutPrefix(info.Name, h.jailName("")); ok {
+			add("jail", info.Name, id)
+		}
+	}
+	mounts, err := mount.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range mounts {
+		if rest, ok := strings.CutPrefix(m.Path, h.mountDir()+"/"); ok {
+			id, _, _ := strings.Cut(rest, "/")
+			add("mount", m.Path, id)
+		} else if strings.HasPrefix(m.Path, h.cfg.StateDir+"/") {
+			add("mount", m.Path, "")
+		}
+	}
+	if err := h.leftDirs(add); err != nil {
+		return nil, err
+	}
+	return left, h.leftRoots(add)
+}
+
+// leftRoots finds roots of containers.
+func (h *Host) leftRoots(add func(kind, name, id string)) error {
+	if h.datas == nil {
+		roots, err := h.dirs.Roots()
+		for _, id := range roots {
+			add("root", id, id)
+		}
+		return err
+	}
+	list, err := h.zfs.List(context.Background(), h.cfg.ContainerDataset)
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		if id, ok := strings.CutPrefix(d.Name, h.datas.Container("")); ok {
+			add("dataset", d.Name, id)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package host
+
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/joyboyid/xc/dirstore"
+	"github.com/joyboyid/xc/image/store"
+)
+
+// rootStore is where roots live: package dirstore or zfsstore.
+type rootStore interface {
+	store.Roots
+	Create(ctx context.Context, id, chain string) error
+	Remove(ctx context.Context, id string) error
+	Sweep(ctx context.Context) error
+}
+
+// Roots are the unpacked chains of image layers.
+func (h *Host) Roots() store.Roots { return h.store }
+
+// Sweep removes the debris of drafts.
+func (h *Host) Sweep(ctx context.Context) error { return h.store.Sweep(ctx) }
+
+func (h *Host) removeRoot(ctx context.Context, t thing) error { return h.store.Remove(ctx, t.Name) }
+
+// dirRoots makes a dirstore, which knows no digests, a rootStore.
+type dirRoots struct{ *dirstore.Store }
+
+func (r dirRoots) Has(ctx context.Context, chain digest.Digest) (bool, error) {
+	return r.Store.Has(ctx, chain.String())
+}
+
+func (r dirRoots) Begin(ctx context.Context, chain, parent digest.Digest) (store.Draft, error) {
+	d, err := r.Store.Begin(ctx, chain.String(), parent.String())
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (r dirRoots) Delete(ctx context.Context, chain digest.Digest) error {
+	return r.Store.Delete(ctx, chain.String())
+}
+
+func (r dirRoots) List(ctx context.Context) (map[digest.Digest]digest.Digest, error) {
+	list, err := r.Store.List(ctx)
+	out := make(map[digest.Digest]digest.Digest, len(list))
+	for chain, parent := range list {
+		out[digest.Digest(chain)] = digest.Digest(parent)
+	}
+	return out, err
+}
