@@ -145,14 +145,14 @@ func (c *Conn) meet() error {
 		return err
 	}
 	all := c.r.limits
-	c.r.limits.Body, c.r.limits.Files, c.r.limits.Stall = helloMax, 0, c.limits.Hello
+	c.r.limits.Body, c.r.limits.Stall = helloMax, c.limits.Hello
 	f, err := c.r.next()
 	c.r.limits = all
 	if err != nil {
 		return err
 	}
-	defer f.release()
-	if f.kind != kindHello || f.id != 0 {
+	defer f.discard()
+	if f.kind != kindHello || f.id != 0 || f.files != 0 {
 		return fmt.Errorf("%w: frame of kind %d instead of a hello", errProtocol, f.kind)
 	}
 	if err := json.Unmarshal(f.body, &c.peer); err != nil {

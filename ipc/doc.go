@@ -22,7 +22,8 @@
 //
 // Arguments are lent, results are given. The files of a call stay the caller's;
 // the receiver has descriptors of its own, which are closed when the handler
-// returns; a handler that keeps one keeps a [Dup]. The same holds for the files
+// has returned and before its call is answered; a handler that keeps one keeps
+// a [Dup]. The same holds for the files
 // of a stream's item, with the roles changed. The files of a result belong to
 // the caller; the server closes its own once they are sent, so a handler
 // returns files that it does not need any more.

@@ -3,6 +3,7 @@ package ipc
 import (
 	"encoding/binary"
 	"fmt"
+	"io/fs"
 	"os"
 	"unsafe"
 
@@ -68,7 +69,7 @@ func mapFDs(files []*os.File, do func(uintptr) (int, error)) ([]int, error) {
 				}
 			})
 			if cerr != nil {
-				err = cerr
+				err = fs.ErrClosed // the only error it has, which os does not translate here
 			}
 		}
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 )
 
@@ -155,7 +156,11 @@ func (s *session) serve(r *Request) {
 	r.frame.fds = nil
 	out, files, err := s.handle(r)
 	r.cancel()
-	closeFiles(r.Files)
+	for _, f := range r.Files { // before the answer, so that its client can rely on it
+		if !slices.Contains(files, f) {
+			_ = f.Close()
+		}
+	}
 	s.mu.Lock()
 	delete(s.calls, r.id)
 	s.mu.Unlock()

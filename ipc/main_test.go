@@ -1,0 +1,145 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// patience bounds what never takes long.
+const patience = 30 * time.Second
+
+// descriptors lists what is open, without a directory that FreeBSD may not have.
+func descriptors() map[int]bool {
+	open := map[int]bool{}
+	for fd := range 4096 {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+			open[fd] = true
+		}
+	}
+	return open
+}
+
+// leaks fails the test if it leaves descriptors or goroutines of this package
+// behind. It is called first, so that it looks last.
+func leaks(t testing.TB) {
+	t.Helper()
+	r, w, err := os.Pipe() // the poller's descriptors stay
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeFiles([]*os.File{r, w})
+	before := descriptors()
+	t.Cleanup(func() {
+		var left string
+		for end := time.Now().Add(patience); ; runtime.Gosched() {
+			if left = leftover(before); left == "" {
+				return
+			}
+			if time.Now().After(end) {
+				break
+			}
+		}
+		t.Errorf("left behind:\n%s", left)
+	})
+}
+
+func leftover(before map[int]bool) string {
+	var left strings.Builder
+	for fd := range descriptors() {
+		if !before[fd] {
+			fmt.Fprintf(&left, "descriptor %d\n", fd)
+		}
+	}
+	buf := make([]byte, 1<<20)
+	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if strings.Contains(g, "xc/ipc.(*") && !strings.Contains(g, "testing.(*T).Run") && !strings.Contains(g, "ipc.leaks") {
+			left.WriteString(g + "\n")
+		}
+	}
+	return left.String()
+}
+
+// serve runs a server on one end of a pair and returns the other.
+func serve(t testing.TB, s *Server) *Conn {
+	t.Helper()
+	mine, its, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.ServeConn(ctx, its) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("ServeConn: %v", err)
+		}
+	})
+	return mine
+}
+
+// client returns a client of a handler, with a leak check.
+func client(t testing.TB, h Handler) *Client {
+	t.Helper()
+	leaks(t)
+	return clientOf(t, &Server{Handler: h})
+}
+
+func clientOf(t testing.TB, s *Server) *Client {
+	t.Helper()
+	c := NewClient(serve(t, s), Limits{})
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// limited is a context that keeps a broken test from hanging.
+func limited(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// text returns a pipe that holds a text and ends.
+func text(t testing.TB, s string) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = w.WriteString(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() }) // many tests close it themselves
+	return r
+}
+
+func read(t testing.TB, f *os.File) string {
+	t.Helper()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func isClosed(f *os.File) bool {
+	_, err := f.Stat()
+	return errors.Is(err, fs.ErrClosed)
+}
