@@ -106,7 +106,7 @@ func (e *Engine) save(ctx context.Context, c *container, st state, loop *host.Lo
 	}
 	e.trace("record " + st.Phase + " before")
 	defer e.trace("record " + st.Phase + " after")
-	if err := e.db.UpdateContainer(ctx, c.id, b); err != nil {
+	if err := e.db.UpdateContainer(ctx, c.id, b, c.lasting(st.Phase)); err != nil {
 		return err
 	}
 	c.set(st, loop)

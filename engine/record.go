@@ -101,6 +101,12 @@ func (c *container) set(st state, loop *host.Loop) {
 	c.changed = make(chan struct{})
 }
 
+// lasting tells whether a change to this phase has to survive a power cut. A
+// power cut ends what runs, and a container that is to remove itself with it.
+func (c *container) lasting(phase string) bool {
+	return !c.plan.Spec.AutoRemove && (phase == api.StateCreated || phase == api.StateExited || phase == phaseRemoving)
+}
+
 // closeOpened closes the mount sources kept from creation.
 func (c *container) closeOpened() {
 	c.mu.Lock()

@@ -46,7 +46,7 @@ func BenchmarkUpdateContainer(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		// Sqlite writes nothing when nothing changes.
 		state := json.RawMessage(fmt.Sprintf(`{"state":"exited","code":%d}`, i))
-		if err := s.UpdateContainer(b.Context(), c.ID, state); err != nil {
+		if err := s.UpdateContainer(b.Context(), c.ID, state, true); err != nil {
 			b.Fatal(err)
 		}
 	}

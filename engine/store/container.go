@@ -27,12 +27,13 @@ type Container struct {
 var ErrAmbiguous = errors.New("ambiguous")
 
 // CreateContainer records a container. The error matches fs.ErrExist when the
-// id or the name is taken.
+// id or the name is taken. Like the removal of a record it may be undone by a
+// power cut; the first durable update makes it last.
 func (s *Store) CreateContainer(ctx context.Context, c Container) error {
 	if c.ID == "" || c.Name == "" {
 		return errors.New("record container: it needs an id and a name")
 	}
-	err := s.write(ctx, survivesPowerCut, func(conn *sqlite.Conn) error {
+	err := s.write(ctx, survivesProcess, func(conn *sqlite.Conn) error {
 		holder, err := findContainer(conn, "id = ?1 OR name = ?1 OR name = ?2 OR id = ?2", c.Name, c.ID)
 		if err != nil {
 			return err
@@ -57,10 +58,15 @@ func object(b json.RawMessage) []byte {
 	return b
 }
 
-// UpdateContainer replaces the state of the container with this id. The error
-// matches fs.ErrNotExist when there is none.
-func (s *Store) UpdateContainer(ctx context.Context, id string, state json.RawMessage) error {
-	err := s.write(ctx, survivesPowerCut, func(conn *sqlite.Conn) error {
+// UpdateContainer replaces the state of the container with this id; when
+// durable, it and all before it survive a power cut. The error matches
+// fs.ErrNotExist when there is none.
+func (s *Store) UpdateContainer(ctx context.Context, id string, state json.RawMessage, durable bool) error {
+	d := survivesProcess
+	if durable {
+		d = survivesPowerCut
+	}
+	err := s.write(ctx, d, func(conn *sqlite.Conn) error {
 		err := sqlitex.Execute(conn, "UPDATE container SET state = ? WHERE id = ?", &sqlitex.ExecOptions{Args: []any{object(state), id}})
 		if err == nil && conn.Changes() == 0 {
 			err = fs.ErrNotExist
@@ -76,7 +82,7 @@ func (s *Store) UpdateContainer(ctx context.Context, id string, state json.RawMe
 // RemoveContainer removes the record with this id. Removing a missing one
 // succeeds.
 func (s *Store) RemoveContainer(ctx context.Context, id string) error {
-	err := s.write(ctx, survivesPowerCut, func(conn *sqlite.Conn) error {
+	err := s.write(ctx, survivesProcess, func(conn *sqlite.Conn) error {
 		return sqlitex.Execute(conn, "DELETE FROM container WHERE id = ?", &sqlitex.ExecOptions{Args: []any{id}})
 	})
 	if err != nil {

@@ -17,7 +17,7 @@ const keepExits = 1000
 // PutExit remembers how a container ended that is about to be removed, for
 // those who ask afterwards, by its id. The oldest are forgotten.
 func (s *Store) PutExit(ctx context.Context, id string, exit json.RawMessage) error {
-	err := s.write(ctx, survivesPowerCut, func(conn *sqlite.Conn) error {
+	err := s.write(ctx, survivesProcess, func(conn *sqlite.Conn) error {
 		err := sqlitex.Execute(conn, "INSERT OR REPLACE INTO exit (id, at, exit) VALUES (?, ?, ?)",
 			&sqlitex.ExecOptions{Args: []any{id, time.Now().UnixNano(), []byte(exit)}})
 		if err != nil {

@@ -9,10 +9,10 @@
 //   - The tag is six characters made once with the database. It is part of
 //     every name the kernel sees, so that two engines on one host can tell what
 //     is whose.
-//   - A record is durable when the call returns, also against a power cut
-//     (synchronous=FULL). A journal entry survives the death of the process
-//     only (synchronous=NORMAL): what it undoes does not survive a power cut
-//     either.
+//   - The name of an image, and a container's state where asked for, is durable
+//     when the call returns, also against a power cut (synchronous=FULL). A
+//     journal entry survives the death of the process only
+//     (synchronous=NORMAL): what it undoes does not survive a power cut either.
 //
 // One story:
 //

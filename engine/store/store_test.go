@@ -200,7 +200,7 @@ func TestContainerUpdateAndRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.State = json.RawMessage(`{"state":"exited"}`)
-	if err := s.UpdateContainer(ctx, c.ID, c.State); err != nil {
+	if err := s.UpdateContainer(ctx, c.ID, c.State, true); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := s.Container(ctx, "web"); err != nil || !reflect.DeepEqual(got, c) {
@@ -211,7 +211,7 @@ func TestContainerUpdateAndRemove(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.UpdateContainer(ctx, c.ID, nil); !errors.Is(err, fs.ErrNotExist) {
+	if err := s.UpdateContainer(ctx, c.ID, nil, false); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("update of a removed container: %v", err)
 	}
 	if err := s.CreateContainer(ctx, c); err != nil {

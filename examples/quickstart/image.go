@@ -94,7 +94,7 @@ func copyLibraries(root, program string) error {
 		if err != nil {
 			return err
 		}
-		if err := copyFile(filepath.Join(root, filepath.Dir(linker), lib), found); err != nil {
+		if err := copyFile(filepath.Join(root, found), found); err != nil {
 			return err
 		}
 	}
