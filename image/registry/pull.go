@@ -67,9 +67,10 @@ type Result struct {
 // then the name is what it was before.
 //
 // An error that matches fs.ErrNotExist tells that the registry does not have
-// it; *image.NoPlatformError, that it is not there for the platforms;
-// *image.MismatchError, that something was not what it was said to be: what
-// came with that is removed. After any other failure the next pull goes on.
+// it, or a part of it; *image.NoPlatformError, that it is not there for the
+// platforms; *image.MismatchError, that something was not what it was said to
+// be. What came before such an error is removed. After any other failure the
+// next pull goes on.
 func (p *Puller) Pull(ctx context.Context, ref image.Reference, o Options) (Result, error) {
 	q := &pull{p: p, ref: ref, o: o, lease: p.Images.Blobs.Lease()}
 	result, err := q.run(ctx)
@@ -78,23 +79,17 @@ func (p *Puller) Pull(ctx context.Context, ref image.Reference, o Options) (Resu
 		return result, nil
 	}
 	err = fmt.Errorf("pull %s: %w", ref.Familiar(), err)
-	if !resumable(err) {
+	if q.img.Manifest.Digest != "" && q.hopeless(err) {
 		err = errors.Join(err, p.Images.Scrap(context.WithoutCancel(ctx), q.img, q.made))
 	}
 	return Result{}, err
 }
 
-// resumable tells whether what was fetched before the error is of use.
-func resumable(err error) bool {
+// hopeless tells whether what was fetched before the error is of no use.
+func (q *pull) hopeless(err error) bool {
 	var mismatch *image.MismatchError
-	var path *fs.PathError
-	switch {
-	case errors.As(err, &mismatch):
-		return false
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &path):
-		return true
-	}
-	return transient(err)
+	var status *StatusError
+	return !q.described || errors.As(err, &mismatch) || errors.As(err, &status) && !transient(err)
 }
 
 // pull is one pull.
@@ -104,6 +99,8 @@ type pull struct {
 	o     Options
 	lease *store.Lease
 	img   store.Image // as far as it is known
+
+	described bool // img is known to the end
 
 	mu   sync.Mutex // serialises events, guards made
 	made []digest.Digest
@@ -158,7 +155,7 @@ func (q *pull) describe(ctx context.Context) (warning string, err error) {
 		warning = image.Newer(is, q.o.OSVersion)
 	}
 	img.Name, img.Index = q.ref, index
-	q.img = img
+	q.img, q.described = img, true
 	q.lease.Pin(img)
 	return warning, nil
 }

@@ -47,7 +47,7 @@ func (r Retry) do(ctx context.Context, try func(ctx context.Context, alive func(
 		if failed++; failed >= attempts {
 			return fmt.Errorf("%w (gave up after %d attempts)", err, failed)
 		}
-		pause := min(wait<<(failed-1), longest)
+		pause := min(wait<<min(failed-1, 16), longest)
 		pause = pause/2 + rand.N(pause/2+1)
 		var status *StatusError
 		if errors.As(err, &status) && status.RetryAfter > pause {

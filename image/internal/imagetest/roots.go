@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
@@ -188,26 +189,29 @@ func unpackTar(dir string, r io.Reader) error {
 }
 
 // Open opens images in a temporary directory, with roots that can be looked at.
-func Open(t interface {
-	TempDir() string
-	Cleanup(func())
-	Fatal(...any)
-	Helper()
-}) (*store.Images, *Roots) {
+func Open(t testing.TB) (*store.Images, *Roots) {
 	t.Helper()
-	dir := t.TempDir()
-	blobs, err := store.Open(filepath.Join(dir, "images"))
+	m, roots, err := OpenAt(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := blobs.Close(); err != nil {
+		if err := m.Blobs.Close(); err != nil {
 			t.Fatal(err)
 		}
 	})
-	roots := &Roots{Path: filepath.Join(dir, "roots")}
-	if err := os.Mkdir(roots.Path, 0o755); err != nil {
-		t.Fatal(err)
+	return m, roots
+}
+
+// OpenAt opens the images that are kept in a directory, names included.
+func OpenAt(dir string) (*store.Images, *Roots, error) {
+	blobs, err := store.Open(filepath.Join(dir, "images"))
+	if err != nil {
+		return nil, nil, err
 	}
-	return &store.Images{Blobs: blobs, Refs: &store.MemoryRefs{}, Roots: roots, Unpack: Unpack}, roots
+	roots := &Roots{Path: filepath.Join(dir, "roots")}
+	if err := os.MkdirAll(roots.Path, 0o755); err != nil {
+		return nil, nil, errors.Join(err, blobs.Close())
+	}
+	return &store.Images{Blobs: blobs, Refs: blobs.Refs(), Roots: roots, Unpack: Unpack}, roots, nil
 }
