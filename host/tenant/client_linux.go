@@ -1,7 +1,6 @@
 package tenant
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +51,7 @@ func (w *wire) start(q request, files []int, t *tree) (pid int, fds []int, err e
 
 // call sends a request and returns its answer, whose descriptors are the caller's.
 func (w *wire) call(q request, files []int, t *tree) (answer, error) {
-	b, err := pack(q)
+	b, err := pack(&q)
 	if err != nil {
 		return answer{}, err
 	}
@@ -67,9 +66,9 @@ func (w *wire) call(q request, files []int, t *tree) (answer, error) {
 	}
 	select {
 	case a := <-w.answers:
-		if a.m.Error != nil {
+		if a.m.err != nil {
 			closeAll(a.r.fds)
-			return answer{}, a.m.Error
+			return answer{}, a.m.err
 		}
 		return a, nil
 	case <-w.gone:
@@ -138,7 +137,7 @@ func (w *wire) readRest(head []byte, n int, m *message) error {
 	if _, err := io.ReadFull(w.file, body); err != nil {
 		return err
 	}
-	return json.Unmarshal(body, m)
+	return m.decode(body)
 }
 
 // fail ends all calls, present and to come.

@@ -78,7 +78,11 @@ type Root struct {
 	Lower []string `json:"lower,omitempty"` // overlay: absolute, the topmost first
 	Upper string   `json:"upper,omitempty"` // overlay: written to
 	Work  string   `json:"work,omitempty"`  // overlay: empty directory beside Upper
-	Dir   string   `json:"dir,omitempty"`   // bind: the root itself
+	// Volatile: nothing written to an overlay is made durable, not even by
+	// fsync(2), and an end does not wait for the disk. For a root that is thrown away
+	// with its container: after Close, Work is not fit to be mounted again.
+	Volatile bool   `json:"volatile,omitempty"`
+	Dir      string `json:"dir,omitempty"` // bind: the root itself
 }
 
 // Mount binds a file or directory of the host, and what is mounted below it,

@@ -10,12 +10,19 @@ import (
 )
 
 // setup furnishes the namespaces the stub was born into. sources are the
-// detached trees of c.Mounts, in order.
-func (k *keeper) setup(c *Config, sources []int) error {
-	if len(sources) != len(c.Mounts) {
+// detached trees of the mounts, in order, then the network namespace.
+func (k *keeper) setup(c *setupRequest, sources []int) error {
+	if c.network && len(sources) > 0 {
+		last := len(sources) - 1
+		if err := unix.Setns(sources[last], unix.CLONE_NEWNET); err != nil {
+			return newError("setns", "network namespace", err)
+		}
+		sources = sources[:last]
+	}
+	if len(sources) != len(c.mounts) {
 		return &Error{Op: "setup", Errno: unix.EBADF}
 	}
-	if c.Cgroup != "" {
+	if c.cgroup {
 		// Here and not at clone(2): the namespace's root is then the group the
 		// stub was born into, not the run loop's.
 		if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
@@ -33,38 +40,33 @@ func (k *keeper) setup(c *Config, sources []int) error {
 	if err := furnish(c, sources); err != nil {
 		return err
 	}
-	if c.Hostname != "" {
-		if err := ns.Hostname(c.Hostname); err != nil {
-			return newError("hostname", c.Hostname, err)
-		}
-	}
-	if c.Network == "none" {
-		if err := ns.Loopback(); err != nil {
-			return newError("network", "lo", err)
+	if c.hostname != "" {
+		if err := ns.Hostname(c.hostname); err != nil {
+			return newError("hostname", c.hostname, err)
 		}
 	}
 	return k.prepare()
 }
 
 // enterRoot makes the root file system the root.
-func enterRoot(c *Config) error {
+func enterRoot(c *setupRequest) error {
 	if err := ns.Private(); err != nil {
 		return newError("root", "", err)
 	}
-	root, err := openRoot(c.Root)
+	root, err := openRoot(c.root)
 	if err != nil {
-		return newError("root", c.Root.Dir, err)
+		return newError("root", c.root.Dir, err)
 	}
 	defer root.Close()
 	if err := root.Pivot(); err != nil {
-		return newError("root", c.Root.Dir, err)
+		return newError("root", c.root.Dir, err)
 	}
 	return nil
 }
 
 func openRoot(r Root) (*ns.Tree, error) {
 	if r.Kind == Overlay {
-		return ns.Overlay(ns.Layers{Lower: r.Lower, Upper: r.Upper, Work: r.Work}, ns.NoDev)
+		return ns.Overlay(ns.Layers{Lower: r.Lower, Upper: r.Upper, Work: r.Work, Volatile: r.Volatile}, ns.NoDev)
 	}
 	t, err := ns.Clone(unix.AT_FDCWD, r.Dir)
 	if err != nil {
@@ -78,19 +80,19 @@ func openRoot(r Root) (*ns.Tree, error) {
 
 // furnish mounts what a container expects, then the volumes, and hides last
 // what must not be seen.
-func furnish(c *Config, sources []int) error {
-	if err := errors.Join(ns.Proc(), ns.Sys(), ns.Dev(ns.DevOptions{ShmSize: c.ShmSize})); err != nil {
+func furnish(c *setupRequest, sources []int) error {
+	if err := errors.Join(ns.Proc(), ns.Sys(), ns.Dev(ns.DevOptions{ShmSize: int64(c.shmSize)})); err != nil {
 		return newError("root", "", err)
 	}
-	for i, m := range c.Mounts {
-		if err := attach(sources[i], m.Destination); err != nil {
-			return newError("mount", m.Destination, err)
+	for i, destination := range c.mounts {
+		if err := attach(sources[i], destination); err != nil {
+			return newError("mount", destination, err)
 		}
 	}
 	if err := errors.Join(ns.Mask(ns.MaskedPaths()...), ns.ReadOnly(ns.ReadOnlyPaths()...)); err != nil {
 		return newError("root", "", err)
 	}
-	if !c.ReadOnly {
+	if !c.readOnly {
 		return nil
 	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}

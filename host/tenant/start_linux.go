@@ -25,12 +25,12 @@ func (k *keeper) start(q *startRequest, files []int) (pid, pidfd int, err error)
 	if len(files) < 3 || len(files) > 4 {
 		return 0, -1, &Error{Op: "start", Errno: unix.EBADF}
 	}
-	t, err := lookup(k.root, q.Args, q.Env, q.Dir, q.User)
+	t, err := lookup(k.root, q.args, q.env, q.dir, q.user)
 	if err != nil {
 		return 0, -1, err
 	}
 	var p spawn.Program
-	if err := k.program(&p, t, files[:3], q.Terminal); err != nil {
+	if err := k.program(&p, t, files[:3], q.terminal); err != nil {
 		return 0, -1, err
 	}
 	var o spawn.Options

@@ -1,7 +1,6 @@
 package tenant
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"runtime"
@@ -123,7 +122,7 @@ func readRequest() (*request, []int, error) {
 		return nil, nil, newError("read request", "", err)
 	}
 	q := new(request)
-	if err := json.Unmarshal(body, q); err != nil {
+	if err := q.decode(body); err != nil {
 		return nil, nil, newError("read request", "", err)
 	}
 	return q, r.fds, nil
@@ -147,7 +146,7 @@ func readFull(b []byte) error {
 
 // say sends a message. The mutex is held, so that messages do not mix.
 func say(m message, fds []int, pid int) error {
-	b, err := pack(m)
+	b, err := pack(&m)
 	if err != nil {
 		return err
 	}
@@ -170,27 +169,27 @@ func (k *keeper) handle(q *request, fds []int) error {
 	defer closeAll(fds)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	answer := message{Answer: true}
+	answer := message{answer: true}
 	var send []int
 	pid := 0
 	var err error
 	switch {
-	case q.Setup != nil:
-		if err = k.setup(q.Setup, fds); err == nil {
+	case q.setup != nil:
+		if err = k.setup(q.setup, fds); err == nil {
 			go k.reap()
 		}
-	case q.Start != nil:
+	case q.start != nil:
 		var pidfd int
-		if pid, pidfd, err = k.start(q.Start, fds); err == nil {
+		if pid, pidfd, err = k.start(q.start, fds); err == nil {
 			defer unix.Close(pidfd)
-			send, answer.PID = []int{pidfd}, pid
+			send, answer.pid = []int{pidfd}, pid
 		}
-	case q.KillAll:
+	case q.killAll:
 		// From pid 1 of the namespace: all others in it, and none can fork away.
 		if err = unix.Kill(-1, unix.SIGKILL); err == unix.ESRCH {
 			err = nil
 		}
-	case q.Pty:
+	case q.pty:
 		if send, err = openPty(); err == nil {
 			defer closeAll(send)
 		}
@@ -198,7 +197,7 @@ func (k *keeper) handle(q *request, fds []int) error {
 		err = unix.EINVAL
 	}
 	if err != nil {
-		answer.Error = newError("tenant", "", err)
+		answer.err = newError("tenant", "", err)
 	}
 	return say(answer, send, pid)
 }
@@ -248,7 +247,7 @@ func (k *keeper) collect() error {
 			continue
 		}
 		if err == unix.ECHILD {
-			m.None = true
+			m.none = true
 			break
 		}
 		if err != nil {
@@ -260,7 +259,7 @@ func (k *keeper) collect() error {
 		reaped = true
 		if k.started[pid] {
 			delete(k.started, pid)
-			m.Exits = append(m.Exits, exit{pid, syscall.WaitStatus(ws)})
+			m.exits = append(m.exits, exit{pid, syscall.WaitStatus(ws)})
 		}
 	}
 	if !reaped {

@@ -25,7 +25,9 @@ type space struct {
 	id   string
 	base string // directory for the groups of trees; empty without cgroup2
 	pid  int    // of the stub, on the host
+	stub *pidfd.Handle
 	wire *wire
+	dead chan error    // that the stub was waited for
 	gone chan struct{} // closed when the stub has said its last word
 
 	mu      sync.Mutex
@@ -46,23 +48,49 @@ func Open(config json.RawMessage) (runloop.Tenant, error) {
 	if err != nil {
 		return nil, err
 	}
-	sources, err := openSources(c)
+	s, err := open(c)
 	if err != nil {
 		return nil, fmt.Errorf("tenant %s: %w", c.ID, err)
 	}
-	defer closeAll(sources)
+	return s, nil
+}
+
+func open(c *Config) (*space, error) {
+	fds, err := openSources(c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { closeAll(fds) }()
 	if err := c.checkLinux(); err != nil {
-		return nil, fmt.Errorf("tenant %s: %w", c.ID, err)
+		return nil, err
 	}
 	s, err := startStub(c)
 	if err != nil {
-		return nil, fmt.Errorf("tenant %s: start pid 1: %w", c.ID, err)
+		return nil, fmt.Errorf("start pid 1: %w", err)
 	}
-	go s.listen()
-	if _, err := s.wire.call(request{Setup: c}, sources, nil); err != nil {
-		return nil, errors.Join(fmt.Errorf("tenant %s: %w", c.ID, err), s.Close())
+	if c.Network == "none" {
+		net, err := newNetwork()
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		fds = append(fds, net)
+	}
+	if _, err := s.wire.call(request{setup: c.setup()}, fds, nil); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// setup is what the stub needs to know.
+func (c *Config) setup() *setupRequest {
+	s := &setupRequest{
+		root: c.Root, readOnly: c.ReadOnly, hostname: c.Hostname,
+		network: c.Network == "none", cgroup: c.Cgroup != "", shmSize: int(c.ShmSize),
+	}
+	for _, m := range c.Mounts {
+		s.mounts = append(s.mounts, m.Destination)
+	}
+	return s
 }
 
 // openSources clones the trees that are to be mounted, which has to be done in
@@ -121,13 +149,10 @@ func startStub(c *Config) (*space, error) {
 		return nil, errors.Join(err, ours.Close())
 	}
 	s := &space{
-		id: c.ID, base: c.Cgroup, wire: w, gone: make(chan struct{}), reaped: make(chan struct{}),
+		id: c.ID, base: c.Cgroup, wire: w, dead: make(chan error, 1), gone: make(chan struct{}), reaped: make(chan struct{}),
 		trees: map[int]*tree{}, all: map[*tree]bool{}, groups: map[string]*cgroup.Group{},
 	}
 	o := spawn.Options{Flags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS}
-	if c.Network == "none" {
-		o.Flags |= unix.CLONE_NEWNET
-	}
 	if c.Cgroup != "" {
 		g, err := cgroup.Open(c.Cgroup)
 		if err != nil {
@@ -136,21 +161,49 @@ func startStub(c *Config) (*space, error) {
 		defer g.Close()
 		o.Cgroup = g.FD()
 	}
-	var p spawn.Program
-	p.Call("setsid", unix.SYS_SETSID)
-	// Should this thread end the stub does too; it would also see the socket
-	// close, unless it is stopped or starved.
-	p.Call("parent death signal", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
-	p.Call("dup3", unix.SYS_DUP3, theirs.Fd(), stubSocket, 0)
-	p.Call("dup3", unix.SYS_DUP3, 2, 1, 0)
-	var pidfd int
-	s.pid, pidfd, err = p.Start(o, "/proc/self/exe", []string{stubName}, []string{"GOMAXPROCS=2"})
-	if err != nil {
+	started := make(chan error)
+	go s.attend(o, int(theirs.Fd()), started)
+	if err := <-started; err != nil {
 		return nil, errors.Join(err, ours.Close())
 	}
-	unix.Close(pidfd)
+	go s.listen()
 	return s, nil
 }
+
+// attend starts the stub and waits for its end, on a thread that lives as long:
+// the signal of a parent's death is sent when the thread ends that was the
+// parent (prctl(2), PR_SET_PDEATHSIG), and threads of the runtime may end.
+func (s *space) attend(o spawn.Options, socket int, started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var p spawn.Program
+	p.Call("setsid", unix.SYS_SETSID)
+	// The stub also sees the socket close, unless it is stopped or starved.
+	p.Call("parent death signal", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+	p.Call("dup3", unix.SYS_DUP3, uintptr(socket), stubSocket, 0)
+	p.Call("dup3", unix.SYS_DUP3, 2, 1, 0)
+	pid, fd, err := p.Start(o, "/proc/self/exe", []string{stubName}, stubEnv)
+	if err != nil {
+		started <- err
+		return
+	}
+	s.pid = pid
+	if s.stub, err = pidfd.New(fd); err != nil {
+		err = errors.Join(err, unix.Kill(pid, unix.SIGKILL))
+	}
+	started <- err
+	for {
+		_, err := unix.Wait4(pid, nil, 0, nil)
+		if err != unix.EINTR {
+			s.dead <- err
+			return
+		}
+	}
+}
+
+// stubEnv gives each of the stub's two goroutines a processor of its own, so
+// that neither waits for the runtime to take one back from the other's system call.
+var stubEnv = []string{"GOMAXPROCS=2"}
 
 // socketPair makes the socket; the second end is above the standard descriptors.
 func socketPair() (ours, theirs *os.File, err error) {
@@ -185,9 +238,9 @@ func (s *space) listen() {
 			s.wire.fail(err)
 			return
 		}
-		if m.Answer {
-			if m.PID != 0 {
-				s.register(m.PID) // before a report that follows it is read
+		if m.answer {
+			if m.pid != 0 {
+				s.register(m.pid) // before a report that follows it is read
 			}
 			s.wire.answers <- answer{m, r}
 			continue
@@ -210,14 +263,14 @@ func (s *space) register(pid int) {
 func (s *space) report(m message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range m.Exits {
-		if t := s.trees[e.PID]; t != nil {
-			delete(s.trees, e.PID)
-			t.status = e.Status
+	for _, e := range m.exits {
+		if t := s.trees[e.pid]; t != nil {
+			delete(s.trees, e.pid)
+			t.status = e.status
 			close(t.exited)
 		}
 	}
-	if m.None {
+	if m.none {
 		for t := range s.all {
 			t.none = true
 		}
@@ -229,7 +282,7 @@ func (s *space) report(m message) {
 
 // Kill sends SIGKILL to every process of the tenant but its pid 1.
 func (s *space) Kill() error {
-	if _, err := s.wire.call(request{KillAll: true}, nil, nil); err != nil && !errors.Is(err, errGone) {
+	if _, err := s.wire.call(request{killAll: true}, nil, nil); err != nil && !errors.Is(err, errGone) {
 		return fmt.Errorf("kill tenant %s: %w", s.id, err)
 	}
 	return nil
@@ -238,7 +291,7 @@ func (s *space) Kill() error {
 // Terminal opens a pseudo-terminal of the tenant, whose name is good inside.
 // Without one, the tty of a [runloop.Process] may be any other of the host.
 func (s *space) Terminal() (pty, tty *os.File, err error) {
-	a, err := s.wire.call(request{Pty: true}, nil, nil)
+	a, err := s.wire.call(request{pty: true}, nil, nil)
 	fds := a.r.fds
 	if err != nil {
 		return nil, nil, fmt.Errorf("terminal of tenant %s: %w", s.id, err)
@@ -264,17 +317,15 @@ func (s *space) Close() error {
 }
 
 func (s *space) close() error {
-	// The pid was not waited for, so it is still the stub's. The kernel kills
-	// all in its namespace and lets it be waited for when they are gone.
-	err := unix.Kill(s.pid, unix.SIGKILL)
-	for {
-		_, werr := unix.Wait4(s.pid, nil, 0, nil)
-		if werr != unix.EINTR {
-			err = errors.Join(err, werr)
-			break
-		}
+	// The pid may be nobody's once the stub was waited for, which happens
+	// elsewhere; that is told apart by the pidfd.
+	err := s.stub.Signal(unix.SIGKILL)
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
 	}
-	err = errors.Join(err, s.wire.file.Close())
+	// The kernel lets pid 1 be waited for when all in its namespace are gone.
+	err = errors.Join(err, <-s.dead)
+	err = errors.Join(err, s.wire.file.Close(), s.stub.Close())
 	<-s.gone
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
@@ -323,7 +374,7 @@ func (s *space) Start(p *runloop.Process) (runloop.Tree, error) {
 	if g != nil {
 		files = append(files, g.FD())
 	}
-	q := request{Start: &startRequest{Args: p.Args, Env: p.Env, Dir: p.Dir, User: p.User, Terminal: p.Terminal}}
+	q := request{start: &startRequest{args: p.Args, env: p.Env, dir: p.Dir, user: p.User, terminal: p.Terminal}}
 	pid, fds, err := s.wire.start(q, files, t)
 	runtime.KeepAlive(p)
 	if err == nil && len(fds) != 1 {

@@ -2,69 +2,34 @@ package tenant
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // The run loop and the stub speak over a stream socket. A message is its length
-// in four bytes and that many bytes of JSON; descriptors ride on the length.
+// in four bytes and that many bytes; descriptors ride on the length.
 // Requests are answered in order; reports come in between.
-
-// request is what the run loop asks. Exactly one field is set.
-type request struct {
-	Setup   *Config       `json:"setup,omitempty"` // with the descriptors of Mounts, in order
-	Start   *startRequest `json:"start,omitempty"` // with the files for 0, 1, 2, and the group's
-	KillAll bool          `json:"kill_all,omitempty"`
-	Pty     bool          `json:"pty,omitempty"`
-}
-
-type startRequest struct {
-	Args     []string `json:"args"`
-	Env      []string `json:"env"`
-	Dir      string   `json:"dir,omitempty"`
-	User     string   `json:"user,omitempty"`
-	Terminal bool     `json:"terminal,omitempty"`
-}
-
-// message is what the stub says: an answer, or a report of ended processes.
-type message struct {
-	Answer bool   `json:"answer,omitempty"`
-	Error  *Error `json:"error,omitempty"`
-	PID    int    `json:"pid,omitempty"` // of what was started, in the tenant's pid namespace
-
-	Exits []exit `json:"exits,omitempty"` // of what was started; orphans are reaped unnamed
-	None  bool   `json:"none,omitempty"`  // nothing lives in the pid namespace but the stub
-}
-
-type exit struct {
-	PID    int                `json:"pid"`
-	Status syscall.WaitStatus `json:"status"`
-}
 
 const (
 	header = 4 // bytes
 	// maxMessage bounds what is allocated on the word of the other side: the
-	// arguments and environment that execve(2) takes, as JSON.
+	// arguments and environment that execve(2) takes, and more.
 	maxMessage = 16 << 20
 	maxFiles   = 253 // SCM_MAX_FD
 )
 
 // pack puts a message into its frame.
-func pack(v any) ([]byte, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
+func pack(v interface{ encode(*encoder) }) ([]byte, error) {
+	e := make(encoder, header, 512)
+	v.encode(&e)
+	n := len(e) - header
+	if n > maxMessage {
+		return nil, fmt.Errorf("message of %d bytes: %w", n, unix.E2BIG)
 	}
-	if len(b) > maxMessage {
-		return nil, fmt.Errorf("message of %d bytes: %w", len(b), unix.E2BIG)
-	}
-	out := make([]byte, header, header+len(b))
-	binary.NativeEndian.PutUint32(out, uint32(len(b)))
-	return append(out, b...), nil
+	binary.NativeEndian.PutUint32(e, uint32(n))
+	return e, nil
 }
 
 // rights are the control data for a message with these descriptors, and, where

@@ -39,6 +39,9 @@ type Layers struct {
 	Lower []string // the topmost first
 	Upper string   // what is written goes here; none when empty: read-only
 	Work  string   // empty directory on the file system of Upper
+	// Volatile: the file system never syncs. Work cannot be used again unless
+	// its directory work/incompat/volatile is removed (overlayfs, "Volatile mount").
+	Volatile bool
 }
 
 // DevOptions are what can be chosen about /dev.

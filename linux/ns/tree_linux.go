@@ -161,7 +161,13 @@ func configure(fs int, l Layers) error {
 	if err := set("upperdir", l.Upper); err != nil {
 		return err
 	}
-	return set("workdir", l.Work)
+	if err := set("workdir", l.Work); err != nil || !l.Volatile {
+		return err
+	}
+	if err := unix.FsconfigSetFlag(fs, "volatile"); err != nil {
+		return fmt.Errorf("overlay volatile: %w%s", err, complaint(fs))
+	}
+	return nil
 }
 
 // maxValue is how long a value of fsconfig(2) may be, in bytes (fs/fsopen.c).
