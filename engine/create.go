@@ -62,7 +62,22 @@ func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (a
 // create claims the name, acquires what the container holds, and commits by
 // the record's phase.
 func (e *Engine) create(ctx context.Context, c *container) error {
-	if err := e.insert(ctx, c); err != nil {
+	err := e.insert(ctx, c)
+	for errors.Is(err, fs.ErrExist) {
+		holder, ferr := e.find(ctx, c.plan.Name)
+		if errors.Is(ferr, fs.ErrNotExist) {
+			err = e.insert(ctx, c)
+			continue
+		}
+		if ferr != nil {
+			return ferr
+		}
+		if left, gerr := e.gone(ctx, holder); gerr != nil || !left {
+			return errors.Join(err, gerr)
+		}
+		err = e.insert(ctx, c)
+	}
+	if err != nil {
 		return err
 	}
 	s := site.New(c.id, e.journal, e.table)

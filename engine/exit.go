@@ -53,8 +53,8 @@ func exitCode(err error) int {
 	return 125
 }
 
-// gone says that the run loop ended while it was asked something.
-func gone(err error) bool {
+// lostLoop says that the run loop ended while it was asked something.
+func lostLoop(err error) bool {
 	return errors.Is(err, ipc.ErrLost) || errors.Is(err, fs.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -303,8 +304,8 @@ func (e *Engine) RemoveImage(ctx context.Context, name string, opt api.RemoveIma
 		return nil, fmt.Errorf("remove image %s: it has the names %s: name one, or use force", name, strings.Join(names, ", "))
 	}
 	if len(names) == len(img.Names) {
-		if user := e.userOf(img); user != "" {
-			return nil, fmt.Errorf("remove image %s: container %s is made of it: remove that first", name, user)
+		if err := e.unused(ctx, img); err != nil {
+			return nil, fmt.Errorf("remove image %s: %w", name, err)
 		}
 	}
 	removed := []string{}
@@ -325,14 +326,19 @@ func (e *Engine) RemoveImage(ctx context.Context, name string, opt api.RemoveIma
 	return removed, err
 }
 
-// userOf names a container that was made of an image.
-func (e *Engine) userOf(img api.Image) string {
+// unused tells which container was made of an image, if one was. Those that are
+// removing themselves are waited for.
+func (e *Engine) unused(ctx context.Context, img api.Image) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, c := range e.containers {
-		if c.plan.Manifest == img.Digest {
-			return c.plan.Name
+	users := slices.Collect(maps.Values(e.containers))
+	e.mu.Unlock()
+	for _, c := range users {
+		if c.plan.Manifest != img.Digest {
+			continue
+		}
+		if left, err := e.gone(ctx, c); err != nil || !left {
+			return errors.Join(fmt.Errorf("container %s is made of it: remove that first", c.plan.Name), err)
 		}
 	}
-	return ""
+	return nil
 }

@@ -137,13 +137,35 @@ func (e *Engine) finish(ctx context.Context, c *container, exit control.Exit) er
 	}
 	out := fromControl(exit)
 	if c.plan.Spec.AutoRemove {
-		c.mu.Lock() // visible to those who wait once it is removed
-		c.state.Exit = &out
-		c.mu.Unlock()
+		if err := e.rememberExit(ctx, c.id, out); err != nil {
+			return err
+		}
+	}
+	// Whoever waits goes on from here; who wants the name, the image or the
+	// root of this container waits for the rest.
+	if err := e.save(ctx, c, state{Phase: api.StateExited, Started: st.Started, Exit: &out}, nil); err != nil {
+		return err
+	}
+	if c.plan.Spec.AutoRemove {
 		return e.remove(ctx, c)
 	}
-	err := e.save(ctx, c, state{Phase: api.StateExited, Started: st.Started, Exit: &out}, nil)
-	return errors.Join(err, e.unwindRun(ctx, c.id))
+	return e.unwindRun(ctx, c.id)
+}
+
+// gone waits for a container that is removing itself. It returns false for any
+// other, and for one whose removal failed.
+func (e *Engine) gone(ctx context.Context, c *container) (bool, error) {
+	st, _ := c.get()
+	if !c.plan.Spec.AutoRemove || st.Phase != api.StateExited && st.Phase != phaseRemoving {
+		return st.Phase == phaseRemoved, nil
+	}
+	release, err := e.hold(ctx, c) // which its removal has
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	st, _ = c.get()
+	return st.Phase == phaseRemoved, nil
 }
 
 func (e *Engine) unwindRun(ctx context.Context, id string) error {
@@ -167,7 +189,7 @@ func (e *Engine) WaitContainer(ctx context.Context, name string) (api.Exit, erro
 	for {
 		st, changed := c.get()
 		switch {
-		case (st.Phase == api.StateExited || st.Phase == phaseRemoved) && st.Exit != nil:
+		case st.Phase != api.StateRunning && st.Exit != nil:
 			return *st.Exit, nil
 		case st.Phase == phaseRemoved:
 			return api.Exit{}, fmt.Errorf("wait for container %s: it was removed: %w", c.plan.Name, fs.ErrNotExist)
@@ -202,7 +224,7 @@ func (e *Engine) StopContainer(ctx context.Context, name string, opt api.StopOpt
 	if loop == nil {
 		return nil
 	}
-	if err := loop.Control.Stop(ctx, int(sig), time.Duration(timeout)*time.Second); err != nil && !gone(err) {
+	if err := loop.Control.Stop(ctx, int(sig), time.Duration(timeout)*time.Second); err != nil && !lostLoop(err) {
 		return fmt.Errorf("stop container %s: %w", c.plan.Name, err)
 	}
 	return e.awaitEnd(ctx, c, loop)
@@ -287,11 +309,6 @@ func (e *Engine) remove(ctx context.Context, c *container) error {
 	st, _ := c.get()
 	if st.Phase != phaseRemoving {
 		st.Phase = phaseRemoving
-		if c.plan.Spec.AutoRemove && st.Exit != nil {
-			if err := e.rememberExit(ctx, c.id, *st.Exit); err != nil {
-				return err
-			}
-		}
 		if err := e.save(ctx, c, st, nil); err != nil {
 			return err
 		}

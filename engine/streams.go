@@ -36,7 +36,7 @@ func (e *Engine) AttachContainer(ctx context.Context, name string, opt api.Attac
 	if err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}
-	if err := loop.Control.Attach(ctx, control.Stdio(opt.Stdio), opt.Replay, control.Size(opt.Size)); err != nil && !gone(err) {
+	if err := loop.Control.Attach(ctx, control.Stdio(opt.Stdio), opt.Replay, control.Size(opt.Size)); err != nil && !lostLoop(err) {
 		return fmt.Errorf("attach to container %s: %w", c.plan.Name, err)
 	}
 	return nil
