@@ -20,7 +20,7 @@ func (x *unpack) attributes(fd int, opath bool, e *Entry) error {
 	if err := x.extended(fd, opath, e); err != nil {
 		return err
 	}
-	if e.Type != Symlink {
+	if e.Type != Symlink || linkModes {
 		if err := setMode(fd, opath, e.Mode); err != nil {
 			return fmt.Errorf("chmod: %w", err)
 		}
@@ -183,6 +183,18 @@ func (x *unpack) lock(fd int, path string, flags uint32) error {
 	return err
 }
 
+// unlock takes away the file flags that forbid to change fd, and returns what it had.
+func unlock(fd int) (flags uint32) {
+	if !haveFlags {
+		return 0
+	}
+	flags, err := getFlags(fd)
+	if err != nil || flags&lockFlags == 0 || setFlags(fd, flags&^lockFlags) != nil {
+		return 0 // what they forbid says so itself
+	}
+	return flags
+}
+
 // unlocked does act in d; where the directory's own file flags forbid it, without
 // them. They come back at the end.
 func (x *unpack) unlocked(d *dir, act func() error) error {
@@ -195,8 +207,8 @@ func (x *unpack) unlocked(d *dir, act func() error) error {
 		return err
 	}
 	defer f.Close()
-	flags, ferr := getFlags(int(f.Fd()))
-	if ferr != nil || flags&lockFlags == 0 || setFlags(int(f.Fd()), flags&^lockFlags) != nil {
+	flags := unlock(int(f.Fd()))
+	if flags == 0 {
 		return err
 	}
 	if l := x.late[d.path]; l != nil && !l.lock {

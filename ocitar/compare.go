@@ -219,7 +219,7 @@ func sameFile(old, new int, base string) (bool, error) {
 	x, y := &a.st, &b.st
 	t := typeOf(uint32(x.Mode))
 	switch {
-	case x.Mode != y.Mode, x.Uid != y.Uid, x.Gid != y.Gid, statFlags(x) != statFlags(y):
+	case x.Mode != y.Mode, x.Uid != y.Uid, x.Gid != y.Gid, formatFlags(statFlags(x)) != formatFlags(statFlags(y)):
 		return false, nil
 	case t == Dir:
 		return sameXattrs(a.fd, b.fd, false)

@@ -81,6 +81,12 @@ func setXattr(fd int, _ bool, name, value string) error {
 	return err
 }
 
+// errCapMode is what a process in capability mode is told (ZFS looks attributes up by name).
+const errCapMode = unix.ECAPMODE
+
+// linkModes says that symlinks have modes.
+const linkModes = true
+
 const haveFlags = true
 
 func setFlags(fd int, flags uint32) error { return chflagsat(fd, "", flags, atEmptyPath) }

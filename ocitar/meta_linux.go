@@ -91,6 +91,12 @@ func viaProc(err error) error {
 	return fmt.Errorf("/proc is not mounted: %w", errors.ErrUnsupported)
 }
 
+// errCapMode is what capability mode answers; here there is none.
+const errCapMode = unix.EPERM
+
+// linkModes says that symlinks have modes.
+const linkModes = false
+
 // File flags: Linux has others, of its file systems, by another call.
 const haveFlags = false
 

@@ -327,7 +327,7 @@ func (x *unpack) special(d *dir, base string, e *Entry, create func() error) err
 
 // denied says that the system does not let us do it, whatever it is done to.
 func denied(err error) bool {
-	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported)
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, errCapMode)
 }
 
 func typeOf(mode uint32) Type {

@@ -57,7 +57,21 @@ func (x *unpack) parent(name string, e *Entry) (*dir, error) {
 		return nil, err
 	}
 	x.keep(name, d)
+	x.ownAll(d.path)
 	return d, nil
+}
+
+// ownAll marks path and the directories above it as this layer's: it has something in
+// them, which what it hides must not take along.
+func (x *unpack) ownAll(path string) {
+	for path != "" {
+		h := x.hash("", path[1:])
+		if _, own := x.own[h]; own {
+			return
+		}
+		x.own[h] = struct{}{}
+		path = path[:strings.LastIndexByte(path, '/')]
+	}
 }
 
 // cause is err without the name, which the Error has.
@@ -139,7 +153,6 @@ func (x *unpack) implied(fd int, base, path string, e *Entry) (link string, err 
 		return "", err
 	}
 	x.late[path] = l
-	x.own[x.hash("", strings.TrimPrefix(path, "/"))] = struct{}{}
 	return "", nil
 }
 
@@ -225,6 +238,7 @@ func (x *unpack) dirAttributes(f *os.File, path string, e *Entry) error {
 	if err := l.identify(f); err != nil {
 		return err
 	}
+	unlock(fd) // a lower layer's; what this one says of flags comes last
 	if err := x.owner(fd, false, e); err != nil {
 		return err
 	}
