@@ -49,7 +49,7 @@ func mountOverlay(dir string) (_ *os.File, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("overlayfs: %w", err)
 	}
-	defer unix.Close(fd)
+	defer unix.Close(fd) //nolint:errcheck // it is of no use any more
 	for key, name := range map[string]string{"lowerdir": "l", "upperdir": "u", "workdir": "w"} {
 		d, err := os.Open(filepath.Join(dir, name))
 		if err != nil {

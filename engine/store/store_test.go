@@ -92,7 +92,7 @@ func TestJournal(t *testing.T) {
 	if _, err := s.Append(ctx, "b", site.Run, undos(1)); err != nil {
 		t.Fatal(err)
 	}
-	if !(run[0].ID < run[1].ID && run[1].ID < run[2].ID && run[2].ID < held[0].ID) {
+	if run[0].ID >= run[1].ID || run[1].ID >= run[2].ID || run[2].ID >= held[0].ID {
 		t.Errorf("ids do not grow: %v %v", run, held)
 	}
 	if got, err := s.Append(ctx, "c", site.Run, nil); got != nil || err != nil {
