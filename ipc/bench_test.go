@@ -104,3 +104,35 @@ func BenchmarkCallFile(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPingPong is the floor: two goroutines and a socket pair, no JSON.
+func BenchmarkPingPong(b *testing.B) {
+	x, y, err := Pair()
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() {
+		buf := make([]byte, 100)
+		for {
+			n, err := y.conn.Read(buf)
+			if err != nil {
+				return
+			}
+			if _, err := y.conn.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}()
+	buf := make([]byte, 50)
+	for b.Loop() {
+		if _, err := x.conn.Write(buf); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := x.conn.Read(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := x.Close(); err != nil {
+		b.Fatal(err)
+	}
+}

@@ -102,19 +102,56 @@ func parseCall(body []byte) (method string, timeout time.Duration, params []byte
 
 const maxTimeout = 100 * 365 * 24 * time.Hour
 
+// strict is a decoder that refuses unknown fields, which encoding/json offers
+// for streams only. It is fed one text after another and pooled, because its
+// buffer costs more than the decoding.
+type strict struct {
+	dec  *json.Decoder
+	text []byte // not read yet
+	end  bool   // the newline behind the text has been read
+	read int64  // bytes handed out
+}
+
+var stricts = sync.Pool{New: func() any {
+	s := &strict{}
+	s.dec = json.NewDecoder(s)
+	s.dec.DisallowUnknownFields()
+	return s
+}}
+
+// Read is the decoder's. A newline ends each text, so that a number is complete.
+func (s *strict) Read(p []byte) (n int, err error) {
+	switch {
+	case len(s.text) > 0:
+		n = copy(p, s.text)
+		s.text = s.text[n:]
+	case !s.end && len(p) > 0:
+		p[0], n, s.end = '\n', 1, true
+	default:
+		return 0, io.EOF
+	}
+	s.read += int64(n)
+	return n, nil
+}
+
 // decodeStrict decodes one JSON text and refuses fields that v does not have: a
 // server never ignores what a client asked for. An empty body decodes nothing.
 func decodeStrict(b []byte, v any) error {
 	if len(b) == 0 {
 		return nil
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
+	s := stricts.Get().(*strict)
+	start := s.read
+	s.text, s.end = b, false
+	if err := s.dec.Decode(v); err != nil {
+		return err // a decoder does not go on after an error
 	}
-	if _, err := d.Token(); err != io.EOF {
+	if end := s.dec.InputOffset() - start; len(bytes.Trim(b[end:], " \t\r\n")) > 0 {
 		return errors.New("data after the JSON text")
+	}
+	s.text = nil
+	if len(b) <= pooledMax {
+		stricts.Put(s)
 	}
 	return nil
 }

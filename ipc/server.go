@@ -149,7 +149,7 @@ func (s *Server) begin(ctx context.Context, c *Conn) (*session, error) {
 			return nil, err
 		}
 	}
-	ss := &session{server: s, conn: c, peer: p, ctx: ctx, calls: map[uint64]*Request{}}
+	ss := &session{server: s, conn: c, peer: p, ctx: ctx, work: make(chan *Request), calls: map[uint64]*Request{}}
 	l := s.Limits.filled()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // session is one connection of a server.
@@ -17,7 +18,10 @@ type session struct {
 	peer   Peer
 	ctx    context.Context
 
-	wg    sync.WaitGroup // handlers
+	wg   sync.WaitGroup // workers
+	work chan *Request  // to an idle one
+	idle atomic.Int32
+
 	mu    sync.Mutex
 	calls map[uint64]*Request
 	count int // calls not answered yet
@@ -124,8 +128,33 @@ func (s *session) call(f frame) error {
 	s.mu.Lock()
 	s.calls[r.id] = r
 	s.mu.Unlock()
-	go s.serve(r)
+	select {
+	case s.work <- r: // a worker is idle
+	default:
+		s.wg.Go(func() { s.worker(r) })
+	}
 	return nil
+}
+
+// idleMax is how many workers of a connection wait for the next call. They have
+// the stack that JSON needs; a new goroutine would have to grow it each time.
+const idleMax = 4
+
+// worker serves one call after another.
+func (s *session) worker(r *Request) {
+	for r != nil {
+		s.serve(r)
+		if s.idle.Add(1) > idleMax {
+			s.idle.Add(-1)
+			return
+		}
+		select {
+		case r = <-s.work:
+		case <-s.ctx.Done():
+			r = nil
+		}
+		s.idle.Add(-1)
+	}
 }
 
 // admit counts a call.
@@ -145,13 +174,11 @@ func (s *session) admit(r *Request) (refusal, err error) {
 	}
 	s.count++
 	s.bytes += len(r.frame.body)
-	s.wg.Add(1)
 	return nil, nil
 }
 
 // serve runs the handler and answers.
 func (s *session) serve(r *Request) {
-	defer s.wg.Done()
 	r.Files = filesOf(r.frame.fds)
 	r.frame.fds = nil
 	out, files, err := s.handle(r)

@@ -1,4 +1,4 @@
-// Echo is a daemon and its client: package ipc in sixty lines.
+// Echo is a daemon and its client over package ipc.
 //
 //	echo serve /tmp/echo.sock &
 //	echo say /tmp/echo.sock hello           # one call
