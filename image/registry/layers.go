@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
+	"sync/atomic"
 
 	ispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -16,26 +18,39 @@ import (
 // step is how far a download advances, in bytes, from one event to the next.
 const step = 512 << 10
 
-// layers downloads and unpacks, at the same time.
+// track is a layer on its way.
+type track struct {
+	store.Layer
+	begun func()        // closes start, once
+	start chan struct{} // closed when the blob begins to arrive
+	here  chan struct{} // closed when the blob is here, and that was said
+
+	unpacking atomic.Bool // has begun, maybe behind the download
+	announce  sync.Once   // of Unpacking
+}
+
+func newTrack(l store.Layer) *track {
+	t := &track{Layer: l, start: make(chan struct{}), here: make(chan struct{})}
+	t.begun = sync.OnceFunc(func() { close(t.start) })
+	return t
+}
+
+// layers downloads and unpacks, at the same time: also the layer whose turn it
+// is to be unpacked while it still arrives.
 func (q *pull) layers(ctx context.Context) error {
 	present, err := q.present(ctx)
 	if err != nil {
 		return err
 	}
-	here := make([]chan struct{}, len(q.img.Layers)) // closed when the blob is here
-	for i := range here {
-		here[i] = make(chan struct{})
+	var tracks []*track
+	for _, l := range q.img.Layers {
+		tracks = append(tracks, newTrack(l))
 	}
 	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return q.downloads(ctx, here, present) })
+	work.Go(func() error { return q.downloads(ctx, tracks, present) })
 	work.Go(func() error {
-		for i := present; i < len(here); i++ {
-			select {
-			case <-here[i]:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			if err := q.unpack(ctx, q.img.Layers[i]); err != nil {
+		for _, t := range tracks[present:] {
+			if err := q.unpack(ctx, t); err != nil {
 				return err
 			}
 		}
@@ -57,65 +72,95 @@ func (q *pull) present(ctx context.Context) (int, error) {
 }
 
 // downloads fetches the layers in their order, which is that of unpacking.
-func (q *pull) downloads(ctx context.Context, here []chan struct{}, present int) error {
-	for i, l := range q.img.Layers {
-		if _, err := q.p.Images.Blobs.Stat(l.Blob.Digest); err != nil {
-			q.emit(Event{Layer: l.Blob.Digest, Phase: Waiting, Total: q.img.Layers[i].Blob.Size})
+func (q *pull) downloads(ctx context.Context, tracks []*track, present int) error {
+	for _, t := range tracks {
+		if _, err := q.p.Images.Blobs.Stat(t.Blob.Digest); err != nil {
+			q.emit(Event{Layer: t.Blob.Digest, Phase: Waiting, Total: t.Blob.Size})
 		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(or(q.p.Parallel, 4))
-	for i, l := range q.img.Layers {
-		group.Go(func() error {
-			if err := q.download(ctx, l, i < present); err != nil {
-				return err
-			}
-			close(here[i])
-			return nil
-		})
+	for i, t := range tracks {
+		group.Go(func() error { return q.download(ctx, t, i < present) })
 	}
 	return group.Wait()
 }
 
-func (q *pull) download(ctx context.Context, l store.Layer, unpacked bool) error {
+func (q *pull) download(ctx context.Context, t *track, unpacked bool) error {
 	fetched := false
-	event := Event{Layer: l.Blob.Digest, Total: l.Blob.Size}
-	err := q.p.fetch(ctx, q.ref, l.Blob, func(n int64) {
+	err := q.p.fetch(ctx, q.ref, t.Blob, func(n int64) {
 		fetched = true
-		event := event
-		event.Phase, event.Current = Downloading, n
-		q.emit(event)
+		q.emit(Event{Layer: t.Blob.Digest, Phase: Downloading, Current: n, Total: t.Blob.Size})
+		t.begun()
 	})
 	if err != nil {
 		return fmt.Errorf("layer: %w", err)
 	}
-	event.Current = l.Blob.Size
+	phase := Downloaded
 	switch {
 	case unpacked && fetched:
-		event.Phase = Done
+		phase = Done
 	case unpacked:
-		event.Phase = Exists
-	default:
-		event.Phase = Downloaded
+		phase = Exists
 	}
-	q.emit(event)
+	q.emit(Event{Layer: t.Blob.Digest, Phase: phase, Current: t.Blob.Size, Total: t.Blob.Size})
+	close(t.here)
+	if t.unpacking.Load() {
+		q.announce(t)
+	}
 	return nil
 }
 
-func (q *pull) unpack(ctx context.Context, l store.Layer) error {
-	event := Event{Layer: l.Blob.Digest, Phase: Unpacking, Current: l.Blob.Size, Total: l.Blob.Size}
-	created, err := q.p.Images.Unroll(ctx, l, func() { q.emit(event) })
-	if created {
-		q.mu.Lock()
-		q.made = append(q.made, l.Chain)
-		q.mu.Unlock()
+// announce says that a layer is being unpacked; after Downloaded, before Done.
+func (q *pull) announce(t *track) {
+	t.announce.Do(func() {
+		q.emit(Event{Layer: t.Blob.Digest, Phase: Unpacking, Current: t.Blob.Size, Total: t.Blob.Size})
+	})
+}
+
+func (q *pull) unpack(ctx context.Context, t *track) error {
+	select {
+	case <-t.start:
+	case <-t.here:
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	if err != nil {
+	err := q.unroll(ctx, t)
+	if err != nil && !errors.Is(err, store.ErrArriving) {
 		return err
 	}
-	event.Phase = Done
-	q.emit(event)
+	select { // the download tells whether there is anything to unpack
+	case <-t.here:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		if err := q.unroll(ctx, t); err != nil {
+			return err
+		}
+	}
+	if t.unpacking.Load() { // else another pull has done it
+		q.announce(t)
+	}
+	q.emit(Event{Layer: t.Blob.Digest, Phase: Done, Current: t.Blob.Size, Total: t.Blob.Size})
 	return nil
+}
+
+func (q *pull) unroll(ctx context.Context, t *track) error {
+	created, err := q.p.Images.Unroll(ctx, t.Layer, func() {
+		t.unpacking.Store(true)
+		select {
+		case <-t.here:
+			q.announce(t)
+		default: // when it is here
+		}
+	})
+	if created {
+		q.mu.Lock()
+		q.made = append(q.made, t.Chain)
+		q.mu.Unlock()
+	}
+	return err
 }
 
 func (q *pull) emit(e Event) {

@@ -67,12 +67,15 @@ type Layer struct {
 	Parent digest.Digest // chain of those below, "" for none
 }
 
-// Unroll unpacks a layer whose blob and parent chain are there, unless its
-// chain is there already. Callers that want the same chain share the work;
-// start, which may be nil, is called when it begins to unpack. A diff id that
-// is not the promised one is an *image.MismatchError and leaves no trace of the
-// chain. created tells that this very call has made the chain, which it may have
-// done though it was called off.
+// Unroll unpacks a layer whose parent chain is there, unless its chain is there
+// already. Callers that want the same chain share the work; start, which may be
+// nil, is called when it begins to unpack. A diff id that is not the promised
+// one is an *image.MismatchError and leaves no trace of the chain. created tells
+// that this very call has made the chain, which it may have done though it was
+// called off.
+//
+// A blob that is being staged is unpacked behind its writer; the chain is
+// committed only after the blob was. See ErrArriving.
 func (m *Images) Unroll(ctx context.Context, l Layer, start func()) (created bool, err error) {
 	watch := func(struct{}) {
 		if start != nil {
@@ -80,37 +83,47 @@ func (m *Images) Unroll(ctx context.Context, l Layer, start func()) (created boo
 		}
 	}
 	var made atomic.Bool // the work may outlive this call, for others
-	err = m.chains.Do(ctx, l.Chain, watch, func(ctx context.Context, emit func(struct{})) error {
-		there, err := m.Roots.Has(ctx, l.Chain)
-		if err != nil || there {
+	for {
+		err = m.chains.Do(ctx, l.Chain, watch, func(ctx context.Context, emit func(struct{})) error {
+			there, err := m.Roots.Has(ctx, l.Chain)
+			if err != nil || there {
+				return err
+			}
+			emit(struct{}{})
+			created, err := m.unroll(ctx, l)
+			made.Store(created)
 			return err
+		})
+		if errors.Is(err, ErrArriving) {
+			if _, statErr := m.Blobs.Stat(l.Blob.Digest); statErr == nil {
+				continue // what could not be done behind the writer can be now
+			}
 		}
-		emit(struct{}{})
-		created, err := m.unroll(ctx, l)
-		made.Store(created)
-		return err
-	})
-	if err != nil {
-		err = fmt.Errorf("unpack layer %s: %w", l.Blob.Digest, err)
+		if err != nil {
+			err = fmt.Errorf("unpack layer %s: %w", l.Blob.Digest, err)
+		}
+		return made.Load(), err
 	}
-	return made.Load(), err
 }
 
 func (m *Images) unroll(ctx context.Context, l Layer) (created bool, err error) {
-	f, err := m.Blobs.Open(l.Blob.Digest)
+	blob, finish, err := m.openLayer(ctx, l)
 	if err != nil {
 		return false, err
 	}
-	defer f.Close()
 	draft, err := m.Roots.Begin(ctx, l.Chain, l.Parent)
-	if errors.Is(err, fs.ErrExist) {
-		return false, nil
-	}
 	if err != nil {
+		err = finish(err)
+		if errors.Is(err, fs.ErrExist) {
+			return false, nil
+		}
 		return false, err
 	}
-	err = m.fill(ctx, draft, l, f)
-	if err == nil {
+	got, err := m.Unpack(ctx, draft, blob)
+	if err == nil && got != l.DiffID {
+		err = &image.MismatchError{What: "diff id", Of: "layer " + l.Blob.Digest.String(), Want: l.DiffID.String(), Got: got.String()}
+	}
+	if err = finish(err); err == nil {
 		err = draft.Commit(ctx)
 	}
 	if err != nil {
@@ -120,13 +133,28 @@ func (m *Images) unroll(ctx context.Context, l Layer) (created bool, err error) 
 	return true, nil
 }
 
-func (m *Images) fill(ctx context.Context, draft Draft, l Layer, blob *os.File) error {
-	got, err := m.Unpack(ctx, draft, blob)
+// openLayer opens the layer's blob, or follows it. finish is given what came of
+// unpacking and returns what is to be made of that; it closes the file.
+func (m *Images) openLayer(ctx context.Context, l Layer) (blob *os.File, finish func(error) error, err error) {
+	blob, err = m.Blobs.Open(l.Blob.Digest)
+	if err == nil {
+		return blob, func(err error) error { return errors.Join(err, blob.Close()) }, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	blob, verified, err := m.Blobs.follow(ctx, l.Blob)
 	if err != nil {
-		return err
+		stop()
+		return nil, nil, fmt.Errorf("%w: %w", ErrArriving, err)
 	}
-	if got != l.DiffID {
-		return &image.MismatchError{What: "diff id", Of: "layer " + l.Blob.Digest.String(), Want: l.DiffID.String(), Got: got.String()}
-	}
-	return nil
+	return blob, func(err error) error {
+		stop() // a successful end was seen already
+		if err = errors.Join(err, blob.Close(), verified()); err != nil {
+			// Whatever it was, it came of bytes that nobody had verified.
+			return fmt.Errorf("%w: %w", ErrArriving, err)
+		}
+		return nil
+	}, nil
 }

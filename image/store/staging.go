@@ -29,6 +29,7 @@ type Staging struct {
 	f    *os.File // nil once closed
 	hash hash.Hash
 	n    int64 // bytes in the file and in the hash
+	seen *arrival
 }
 
 // Stage begins to write the blob, or goes on after what earlier attempts have
@@ -47,21 +48,24 @@ func (s *Store) Stage(desc ispec.Descriptor) (*Staging, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
+	g := &Staging{s: s, desc: desc, hash: desc.Digest.Algorithm().Hash(), seen: newArrival(0)}
 	s.mu.Lock()
-	busy := s.busy[desc.Digest]
-	s.busy[desc.Digest] = true
+	_, busy := s.staged[desc.Digest]
+	if !busy {
+		s.staged[desc.Digest] = g.seen
+	}
 	s.mu.Unlock()
 	if busy {
 		return nil, fmt.Errorf("stage blob %s: %w", desc.Digest, ErrBusy)
 	}
-	g := &Staging{s: s, desc: desc, hash: desc.Digest.Algorithm().Hash()}
 	if g.f, err = os.OpenFile(s.partial(desc.Digest), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		g.release()
+		g.release(gone)
 		return nil, fmt.Errorf("stage blob: %w", err)
 	}
 	if err := g.resume(); err != nil {
 		return nil, errors.Join(fmt.Errorf("resume blob %s: %w", desc.Digest, err), g.Close())
 	}
+	g.seen.advance(g.n, arriving)
 	return g, nil
 }
 
@@ -79,6 +83,7 @@ func (g *Staging) Offset() int64 { return g.n }
 
 // Reset forgets all that was written.
 func (g *Staging) Reset() error {
+	g.seen.advance(0, gone) // whoever follows has read what is void now
 	g.hash.Reset()
 	g.n = 0
 	if err := g.f.Truncate(0); err != nil {
@@ -102,6 +107,7 @@ func (g *Staging) Write(p []byte) (int, error) {
 	n, err := g.f.Write(p)
 	g.hash.Write(p[:n])
 	g.n += int64(n)
+	g.seen.advance(g.n, arriving)
 	return n, err
 }
 
@@ -119,16 +125,17 @@ func (g *Staging) Commit() error {
 		err := &image.MismatchError{What: "digest", Of: "blob", Want: g.desc.Digest.String(), Got: got.String()}
 		return errors.Join(fmt.Errorf("commit blob: %w", err), g.Discard())
 	}
-	defer g.release()
-	path, err := g.s.path(g.desc.Digest)
-	if err != nil {
-		return err
-	}
 	f := g.f
 	g.f = nil
-	if err := finish(f, path); err != nil {
+	path, err := g.s.path(g.desc.Digest)
+	if err == nil {
+		err = finish(f, path)
+	}
+	if err != nil {
+		g.release(gone)
 		return fmt.Errorf("commit blob %s: %w", g.desc.Digest, err)
 	}
+	g.release(arrived)
 	return nil
 }
 
@@ -147,16 +154,18 @@ func (g *Staging) Close() error {
 	if g.f == nil {
 		return nil
 	}
-	defer g.release()
+	defer g.release(gone)
 	f := g.f
 	g.f = nil
 	return f.Close()
 }
 
-func (g *Staging) release() {
+// release lets others stage the blob, and tells the followers how it ended.
+func (g *Staging) release(state arrivalState) {
 	g.s.mu.Lock()
-	defer g.s.mu.Unlock()
-	delete(g.s.busy, g.desc.Digest)
+	delete(g.s.staged, g.desc.Digest)
+	g.s.mu.Unlock()
+	g.seen.advance(g.n, state)
 }
 
 func sizeMismatch(desc ispec.Descriptor, got int64) error {

@@ -38,15 +38,15 @@ type Store struct {
 	layout casext.Engine
 	pins   pins
 
-	mu    sync.Mutex
-	busy  map[digest.Digest]bool // being staged
-	index sync.Mutex             // serialises changes of index.json
+	mu     sync.Mutex
+	staged map[digest.Digest]*arrival
+	index  sync.Mutex // serialises changes of index.json
 }
 
 // Open opens the store in dir, which is made if need be, readable to its owner
 // only. ErrLocked tells that another process has it.
 func Open(dir string) (*Store, error) {
-	s := &Store{dir: dir, busy: map[digest.Digest]bool{}}
+	s := &Store{dir: dir, staged: map[digest.Digest]*arrival{}}
 	if err := s.open(); err != nil {
 		if s.lock != nil {
 			_ = s.lock.Close() // nothing was written through it
