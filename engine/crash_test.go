@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -41,18 +40,17 @@ func crashHelper() bool {
 		panic(err)
 	}
 	var n atomic.Int64
-	e, err := engine.Open(context.Background(), engine.Config{
-		StateDir: filepath.Join(job.Dir, "state"), RunDir: filepath.Join(job.Dir, "run"),
-		Trace: func(point string) {
-			switch i := n.Add(1); {
-			case job.Kill == 0:
-				fmt.Println(point)
-			case int(i) == job.Kill:
-				syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:errcheck // it cannot fail
-				select {}
-			}
-		},
-	})
+	c := config(job.Dir)
+	c.Trace = func(point string) {
+		switch i := n.Add(1); {
+		case job.Kill == 0:
+			fmt.Println(point)
+		case int(i) == job.Kill:
+			syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:errcheck // it cannot fail
+			select {}
+		}
+	}
+	e, err := engine.Open(context.Background(), c)
 	if err == nil {
 		err = crashLife(e)
 	}

@@ -150,7 +150,7 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 		if err != nil {
 			return runloop.Config{}, err
 		}
-		b, err := json.Marshal(tenant.Config{ID: s.ID, Jail: int(info.ID), Path: root, Network: s.Network})
+		b, err := json.Marshal(tenant.Config{ID: s.ID, Jail: int(info.ID), Path: root})
 		return config(b), err
 	}
 	return append(steps, h.loopSteps(s.ID, configure, nil, loop)...), nil
