@@ -100,7 +100,8 @@ func (id ID) Info() (Info, error) {
 	return v.info()
 }
 
-// Get reads parameters of a living jail.
+// Get reads parameters of a living jail. Ask for a flag or for its opposite: of
+// both the kernel answers one.
 func (id ID) Get(names ...string) (Values, error) {
 	return get(0, Int("jid", int32(id)), names)
 }

@@ -28,6 +28,9 @@ func set(flags int, params []Param) (ID, error) {
 // get is jail_get(2) for the jail that key says. The kernel is asked twice: for
 // the sizes of the values, with empty buffers, and for the values. Should one
 // grow in between, the answer is EINVAL without a sentence, and it is asked again.
+//
+// "jid" is answered by what the call returns: to ask for it would be to say which
+// jail is meant.
 func get(flags int, key Param, names []string) (Values, error) {
 	params := []Param{key}
 	for _, n := range names {
@@ -50,18 +53,21 @@ func getOnce(flags int, key Param, names []string) (Values, error) {
 	for pass := range 2 {
 		var v vector
 		v.add(key.name, key.value)
-		at := map[string]int{key.name: 1}
+		at := map[string]int{key.name: 1, "jid": 1}
 		for _, n := range names {
 			if _, there := at[n]; !there {
 				at[n] = len(v.iov) + 1
 				v.add(n, values[n])
 			}
 		}
-		if _, err := v.call("jail_get", unix.SYS_JAIL_GET, flags, subject([]Param{key})); err != nil {
+		id, err := v.call("jail_get", unix.SYS_JAIL_GET, flags, subject([]Param{key}))
+		if err != nil {
 			return nil, err
 		}
 		for _, n := range names {
 			switch size := v.iov[at[n]].Len; {
+			case n == "jid":
+				values[n] = Int(n, int32(id)).value
 			case n == key.name:
 				values[n] = key.value
 			case pass == 0:

@@ -73,6 +73,25 @@ func descend(ms []member, list func(pid int) ([]member, error)) []member {
 	return slices.Clip(ms)
 }
 
+// listed returns the living members of tree in a census, in ascending order.
+// strange says that the notes know nothing of one of them.
+func (f *fold) listed(tree *Tree, census []member) (pids []int, strange bool) {
+	for _, m := range census {
+		if m.root != tree.root || !m.alive() {
+			continue
+		}
+		p := f.procs[m.pid]
+		known := p != nil && p.tree == tree
+		if !known && m.flags&memberExiting != 0 {
+			continue // its end has been told
+		}
+		strange = strange || !known
+		pids = append(pids, m.pid)
+	}
+	slices.Sort(pids)
+	return pids, strange
+}
+
 // reconcile compares the table with a census taken after all notes had been
 // read. It returns the living processes of our trees that are not in the table.
 // Those of them that are in armed were watched before the census was taken and

@@ -59,6 +59,7 @@ type fold struct {
 
 	starting bool // a Start is under way: a new child may be its
 	trackErr bool // the kernel has said that it lost something
+	strange  bool // a census has listed what no note has told of
 	sweep    bool // there may be zombies to wait for
 }
 
@@ -272,7 +273,7 @@ func (f *fold) forget(tree *Tree) {
 }
 
 // doubtful reports whether a census has to be compared with the table.
-func (f *fold) doubtful() bool { return f.trackErr || len(f.waiting) > 0 }
+func (f *fold) doubtful() bool { return f.trackErr || f.strange || len(f.waiting) > 0 }
 
 // pending returns the pids that notes wait for.
 func (f *fold) pending() []int { return slices.Collect(maps.Keys(f.waiting)) }

@@ -270,6 +270,7 @@ func (t *Tracker) reconcile() error {
 	}
 	strangers := t.fold.pending()
 	unknown, settled := t.fold.reconcile(census, t.armed)
+	t.fold.strange = false
 	t.disarm(census, strangers)
 	arm := unknown
 	if t.fold.trackErr {

@@ -133,13 +133,27 @@ func (tr *Tree) rouse() {
 	}
 }
 
-// PIDs returns the living processes of the tree in ascending order, as far as
-// the notes read so far tell. A number may have been given to another process by
-// the time it is used: signal with Signal, not with kill(2).
+// PIDs returns the living processes of the tree in ascending order, as a census
+// taken now lists them. A number may have been given to another process by the
+// time it is used: signal with Signal, not with kill(2).
 func (tr *Tree) PIDs() []int {
-	tr.tracker.mu.Lock()
-	defer tr.tracker.mu.Unlock()
-	return tr.tracker.fold.members(tr)
+	t := tr.tracker
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || tr.finished {
+		return nil
+	}
+	census, err := t.kernel.census()
+	if err != nil {
+		return t.fold.members(tr) // by the notes; the loop meets the error as well
+	}
+	pids, strange := t.fold.listed(tr, census)
+	if strange {
+		// Let the loop find out, once it has read what is queued.
+		t.fold.strange = true
+		_ = t.kernel.wake() // if it fails the next audit finds out
+	}
+	return pids
 }
 
 // Signal sends sig to every process of the tree, those included that are being

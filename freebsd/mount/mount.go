@@ -139,8 +139,7 @@ func text(s string) []byte { return append([]byte(s), 0) }
 
 // Mount mounts e. What may go wrong is in the errno: ENOENT for a missing
 // directory, dataset or device, EBUSY for a dataset that is mounted already,
-// EDEADLK for a directory over itself, EOPNOTSUPP or ENODEV for a type whose
-// module is not loaded.
+// EINVAL ("Invalid fstype") for a type whose module cannot be loaded.
 func Mount(e Entry) error {
 	pairs, err := e.encode()
 	if err != nil {

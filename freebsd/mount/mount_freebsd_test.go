@@ -37,7 +37,7 @@ func mounted(t *testing.T, e Entry) {
 	t.Helper()
 	if err := Mount(e); err != nil {
 		var m *Error
-		if errors.As(err, &m) && (m.Errno == syscall.ENODEV || m.Errno == syscall.EOPNOTSUPP) {
+		if errors.As(err, &m) && m.Msg == "Invalid fstype" {
 			t.Skipf("needs the module of %s (kldload %s): %v", e.Type, e.Type, err)
 		}
 		t.Fatal(err)
@@ -101,8 +101,7 @@ func TestIntegrationRefusals(t *testing.T) {
 	}{
 		"missing target": {Entry{Type: "tmpfs", Path: d[0] + "/none"}, fs.ErrNotExist},
 		"missing source": {Entry{Type: "nullfs", From: d[0] + "/none", Path: d[1]}, fs.ErrNotExist},
-		"over itself":    {Entry{Type: "nullfs", From: d[0], Path: d[0]}, syscall.EDEADLK},
-		"unknown type":   {Entry{Type: "nosuchfs", Path: d[0]}, syscall.ENODEV},
+		"unknown type":   {Entry{Type: "nosuchfs", Path: d[0]}, syscall.EINVAL},
 		"unknown option": {Entry{Type: "tmpfs", Path: d[0], Options: []string{"nosuchoption=1"}}, syscall.EINVAL},
 	} {
 		err := Mount(c.e)
@@ -112,7 +111,7 @@ func TestIntegrationRefusals(t *testing.T) {
 			}
 		}
 		var e *Error
-		if !errors.Is(err, c.want) && !(what == "unknown type" && errors.Is(err, syscall.EOPNOTSUPP)) || !errors.As(err, &e) {
+		if !errors.Is(err, c.want) || !errors.As(err, &e) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

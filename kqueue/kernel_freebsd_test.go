@@ -1,0 +1,288 @@
+package kqueue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/joyboyid/xc/kqueue"
+	"github.com/joyboyid/xc/kqueue/kqueuetest"
+)
+
+const envReaper = "KQUEUE_TEST_REAPER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envReaper) != "" {
+		nestedReaper()
+	}
+	kqueuetest.Main()
+	os.Exit(m.Run())
+}
+
+// tracker is a Tracker that goes with the test, and a Start with it.
+func tracker(t testing.TB) (*kqueue.Tracker, kqueuetest.Start) {
+	t.Helper()
+	tr, err := kqueue.NewTracker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tr.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tr, func(cmd *exec.Cmd) (kqueuetest.Tree, error) {
+		tree, err := tr.Start(cmd)
+		if err != nil {
+			return nil, err
+		}
+		return tree, nil
+	}
+}
+
+// No privilege is needed to follow one's own descendants.
+func TestSuite(t *testing.T) {
+	_, start := tracker(t)
+	kqueuetest.Suite(t, kqueuetest.Features{Forks: true}, start)
+}
+
+func TestEventsInOrder(t *testing.T) {
+	_, start := tracker(t)
+	r := kqueuetest.Go(t, start, "exit", "7")
+	r.End()
+	var got []string
+	for _, e := range r.Events {
+		if e.PID != r.Main() {
+			t.Errorf("event of another process: %v", e)
+		}
+		got = append(got, e.Kind.String())
+	}
+	if want := []string{"fork", "exec", "exit"}; !slices.Equal(got, want) || r.Events[0].Parent != os.Getpid() {
+		t.Errorf("events %v, want %v", r.Events, want)
+	}
+	if st := r.Cmd.ProcessState; st == nil || st.ExitCode() != 7 || st.Pid() != r.Main() {
+		t.Errorf("state %v", st)
+	}
+	if err := r.Cmd.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("signal to what has been waited for: %v", err)
+	}
+}
+
+// nestedReaper becomes a reaper, leaves an orphan to itself, and waits.
+func nestedReaper() {
+	if _, _, errno := unix.Syscall6(unix.SYS_PROCCTL, 0, uintptr(os.Getpid()), 2, 0, 0, 0); errno != 0 {
+		fmt.Fprintln(os.Stderr, errno)
+		os.Exit(99)
+	}
+	os.Unsetenv(envReaper)
+	if err := kqueuetest.Child(nil, "double").Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(99)
+	}
+	if os.Args[1] == "leave" {
+		os.Exit(0)
+	}
+	kqueuetest.Held()
+}
+
+// What hangs from a reaper in the tree is in the tree, also when that dies.
+func TestNestedReaper(t *testing.T) {
+	_, start := tracker(t)
+	for _, how := range []string{"stay", "leave"} {
+		r, err := kqueuetest.TryGo(t, start, func(c *exec.Cmd) { c.Env = append(c.Env, envReaper+"=1") }, how)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if how == "stay" {
+			r.Members(2)
+			if err := r.Signal(syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			r.Until("main's exit", func(e kqueue.Event) bool { return e.Kind == kqueue.Exit && e.PID == r.Main() })
+			r.Members(1)
+			r.Release()
+		}
+		r.End()
+	}
+}
+
+// descendants is how many processes the kernel lists for us, zombies included.
+func descendants(t *testing.T) uint32 {
+	t.Helper()
+	var status struct {
+		flags, children, descendants uint32
+		reaper, pid                  int32
+		_                            [15]uint32
+	}
+	if _, _, errno := unix.Syscall6(unix.SYS_PROCCTL, 0, 0, 4, uintptr(unsafe.Pointer(&status)), 0, 0); errno != 0 {
+		t.Fatal(errno)
+	}
+	return status.descendants
+}
+
+func TestNothingIsLeft(t *testing.T) {
+	_, start := tracker(t)
+	for _, how := range [][]string{{"exit", "0"}, {"daemon"}, {"careless"}, {"chain"}, {"threads", "4", "50", "exit"}} {
+		r := kqueuetest.Go(t, start, how...)
+		r.Release()
+		r.End()
+		if n := descendants(t); n != 0 {
+			t.Errorf("%v: %d processes are left", how, n)
+		}
+	}
+}
+
+// What somebody else in the process starts is theirs to wait for.
+func TestOthersChildren(t *testing.T) {
+	_, start := tracker(t)
+	r := kqueuetest.Go(t, start, "hold")
+	out, err := exec.Command("/bin/sh", "-c", "echo x; exit 4").Output()
+	var exit *exec.ExitError
+	if string(out) != "x\n" || !errors.As(err, &exit) || exit.ExitCode() != 4 {
+		t.Errorf("%q, %v", out, err)
+	}
+	r.Release()
+	r.End()
+}
+
+func TestTrackerClose(t *testing.T) {
+	tr, err := kqueue.NewTracker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := kqueuetest.Go(t, func(c *exec.Cmd) (kqueuetest.Tree, error) { return tr.Start(c) }, "hold")
+	for range 2 {
+		if err := tr.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for {
+		_, err := r.Next()
+		if errors.Is(err, os.ErrClosed) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("signal: %v", err)
+	}
+	if _, err := tr.Start(&exec.Cmd{Path: "/bin/sh"}); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("start: %v", err)
+	}
+	r.Release()
+	if _, err := r.Cmd.Process.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestIntegrationJail follows what runs in a jail.
+func TestIntegrationJail(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to make a jail: run with go test -exec sudo")
+	}
+	name := fmt.Sprintf("xctest%dkq", os.Getpid())
+	out, err := exec.Command("jail", "-i", "-c", "name="+name, "path=/", "persist").CombinedOutput()
+	if err != nil {
+		t.Fatalf("jail: %s", out)
+	}
+	defer func() {
+		if out, err := exec.Command("jail", "-r", name).CombinedOutput(); err != nil {
+			t.Errorf("jail -r: %s", out)
+		}
+	}()
+	jid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, start := tracker(t)
+	inside := func(cmd *exec.Cmd) (kqueuetest.Tree, error) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Jail: jid}
+		return start(cmd)
+	}
+	kqueuetest.Suite(t, kqueuetest.Features{Forks: true}, inside)
+}
+
+// TestIntegrationPIDReuse lets numbers come round again and again.
+func TestIntegrationPIDReuse(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to lower kern.pid_max: run with go test -exec sudo")
+	}
+	old, err := unix.SysctlUint32("kern.pid_max")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(n uint32) {
+		if out, err := exec.Command("sysctl", fmt.Sprintf("kern.pid_max=%d", n)).CombinedOutput(); err != nil {
+			t.Fatalf("sysctl: %s", out)
+		}
+	}
+	set(800)
+	defer set(old)
+	_, start := tracker(t)
+	held := kqueuetest.Go(t, start, "double")
+	for range 3 {
+		r := kqueuetest.Go(t, start, "threads", "2", "600", "exit")
+		if st := r.End(); st != 0 {
+			t.Errorf("status %v", st)
+		}
+		t.Logf("%d forks, %d exits, %d lost", r.Count(kqueue.Fork), r.Count(kqueue.Exit), r.Count(kqueue.Lost))
+	}
+	held.Members(1)
+	held.Release()
+	held.End()
+}
+
+// BenchmarkRun is a process from its start to the confirmed end of its tree.
+func BenchmarkRun(b *testing.B) {
+	tr, _ := tracker(b)
+	for b.Loop() {
+		tree, err := tr.Start(&exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", "exit 0"}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for err == nil {
+			_, err = tree.Next(context.Background())
+		}
+		if err != io.EOF {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRunBare is the same with a kevent(2) and a wait4(2) by hand.
+func BenchmarkRunBare(b *testing.B) {
+	kq, err := unix.Kqueue()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer unix.Close(kq)
+	for b.Loop() {
+		cmd := &exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", "exit 0"}}
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		ev := []unix.Kevent_t{{Ident: uint64(cmd.Process.Pid), Filter: unix.EVFILT_PROC, Flags: unix.EV_ADD, Fflags: unix.NOTE_EXIT}}
+		for {
+			if n, err := unix.Kevent(kq, ev, ev[:1:1], nil); n == 1 && err == nil {
+				break
+			}
+		}
+		if err := cmd.Wait(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

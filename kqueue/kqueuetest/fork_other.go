@@ -1,0 +1,7 @@
+//go:build !freebsd && !linux
+
+package kqueuetest
+
+import "syscall"
+
+func fork(bool) (int, syscall.Errno) { return 0, syscall.ENOSYS }
