@@ -60,6 +60,9 @@ func (pr *proc) streams(files *[3]*os.File, p control.Process, theirs *[]*os.Fil
 		*files = [3]*os.File{tty, tty, tty}
 		return []logfile.Stream{logfile.Stdout}, nil
 	}
+	if err := setBlocking(files); err != nil {
+		return nil, err
+	}
 	if files[0] == nil {
 		if err := pr.stdin(&files[0], p.OpenStdin); err != nil {
 			return nil, err

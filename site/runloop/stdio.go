@@ -36,13 +36,28 @@ func checkFile(f *os.File) error {
 	if err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
-	switch st.Mode & unix.S_IFMT {
+	switch st.Mode & unix.S_IFMT { // uint32 on Linux, uint16 on FreeBSD
 	case unix.S_IFIFO, unix.S_IFSOCK, unix.S_IFREG, unix.S_IFCHR:
 		return nil
 	case unix.S_IFDIR:
 		return fmt.Errorf("descriptor of a directory: %w", fs.ErrInvalid)
 	}
 	return fmt.Errorf("descriptor of type %#o: %w", st.Mode&unix.S_IFMT, fs.ErrInvalid)
+}
+
+// setBlocking takes O_NONBLOCK from files that go to a process: programs do
+// not expect it. A client written in Go has it on the pipes that it makes.
+func setBlocking(files *[3]*os.File) error {
+	for _, f := range files {
+		if f == nil {
+			continue
+		}
+		var err error
+		if cerr := withFD(f, func(fd int) { err = unix.SetNonblock(fd, false) }); cerr != nil || err != nil {
+			return errors.Join(cerr, os.NewSyscallError("fcntl", err))
+		}
+	}
+	return nil
 }
 
 // closeStdio closes the files that a call came with. The server would do so
