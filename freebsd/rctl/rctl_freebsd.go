@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	roomMin = 4 << 10 // bytes for an answer to begin with
+	roomMin = 4 << 10  // bytes for an answer to begin with
 	roomMax = 16 << 10 // kern.racct.rctl.maxbufsize
 )
 
