@@ -88,7 +88,8 @@ func (s *site) run() {
 	must(t, err)
 	s.cmd = exec.Command(self)
 	s.cmd.Args = []string{"xc-runloop", s.cfg.ID}
-	s.cmd.Env = append(os.Environ(), asRunLoop+"="+filepath.Join(s.dir, "crash"))
+	s.cmd.Env = append(os.Environ(), asRunLoop+"="+filepath.Join(s.dir, "crash"),
+		"GORACE=log_path="+filepath.Join(s.dir, "crash")) // the race detector appends the pid
 	s.cmd.Stderr = &s.stderr
 	s.cmd.ExtraFiles = []*os.File{listener, starter, r}
 	must(t, s.cmd.Start())
@@ -116,8 +117,11 @@ func (s *site) run() {
 			<-s.exited
 		}
 		_ = s.client.Close()
-		if trace, _ := os.ReadFile(filepath.Join(s.dir, "crash")); len(trace) > 0 {
-			t.Errorf("run loop has crashed: %s", trace)
+		reports, _ := filepath.Glob(filepath.Join(s.dir, "crash*"))
+		for _, path := range reports {
+			if trace, _ := os.ReadFile(path); len(trace) > 0 {
+				t.Errorf("run loop has crashed: %s", trace)
+			}
 		}
 		if s.stderr.Len() > 0 {
 			t.Errorf("run loop said: %s", &s.stderr)

@@ -140,10 +140,10 @@ func (l *loop) serve(listener net.Listener, starter *ipc.Conn) {
 		_ = s.Serve(ctx, listener) // without it there is still Abandon by the starter, and the container's end
 	})
 	<-l.ended
-	ctx, cancel := context.WithTimeout(ctx, farewell)
+	last, cancel := context.WithTimeout(ctx, farewell)
 	defer cancel()
-	l.farewell(ctx)
-	_ = s.Shutdown(ctx) // who has not read by now does not
+	l.farewell(last)
+	_ = s.Shutdown(last) // who has not read by now does not
 	wg.Wait()
 }
 
