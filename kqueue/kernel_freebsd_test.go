@@ -263,6 +263,33 @@ func BenchmarkRun(b *testing.B) {
 	}
 }
 
+// BenchmarkForks is a fork from one of four threads that fork without exec, and
+// its end: -benchtime 100000x is a storm of that many.
+func BenchmarkForks(b *testing.B) {
+	tr, _ := tracker(b)
+	cmd := kqueuetest.Program("threads", "4", strconv.Itoa((b.N+3)/4), "exit")
+	tree, err := tr.Start(cmd)
+	if err != nil {
+		b.Fatal(err)
+	}
+	count := map[kqueue.Kind]int{}
+	for {
+		e, err := tree.Next(context.Background())
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		count[e.Kind]++
+	}
+	if cmd.ProcessState == nil || !cmd.ProcessState.Success() {
+		b.Fatalf("main: %v", cmd.ProcessState)
+	}
+	b.ReportMetric(float64((b.N+3)/4*4+1-count[kqueue.Fork]), "untold")
+	b.ReportMetric(float64(count[kqueue.Lost]), "lost")
+}
+
 // BenchmarkRunBare is the same with a kevent(2) and a wait4(2) by hand.
 func BenchmarkRunBare(b *testing.B) {
 	kq, err := unix.Kqueue()

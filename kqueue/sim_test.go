@@ -26,7 +26,6 @@ type sim struct {
 type simProc struct {
 	pid, parent, root int
 	zombie, watched   bool
-	reaper            bool
 	status            syscall.WaitStatus
 }
 

@@ -18,11 +18,7 @@ const (
 	iocClone        = 0x42
 )
 
-// ioctlVersion is the version (sysctl vfs.zfs.version.ioctl, ZFS_IOCVER_OZFS)
-// with the layout below.
-const ioctlVersion = 15
-
-// struct zfs_cmd, include/sys/zfs_ioctl.h: offsets in bytes. The kernel copies
+// struct zfs_cmd of ioctl version 15, include/sys/zfs_ioctl.h: offsets in bytes. The kernel copies
 // its own size of it, 4528 in 2.2, both ways: the buffer is larger, and nothing
 // is touched behind what is named here.
 const (

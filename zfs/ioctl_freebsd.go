@@ -12,6 +12,10 @@ import (
 // device is /dev/zfs.
 type device struct{ fd int }
 
+// ioctlVersion is the version (sysctl vfs.zfs.version.ioctl, ZFS_IOCVER_OZFS)
+// with the layout in ioctl.go.
+const ioctlVersion = 15
+
 // iocparm is zfs_iocparm_t, include/os/freebsd/zfs/sys/zfs_ioctl_compat.h.
 type iocparm struct {
 	version uint32

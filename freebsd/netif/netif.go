@@ -95,14 +95,6 @@ func checkName(op, name string) error {
 	return nil
 }
 
-// struct ifreq, sys/net/if.h: the name, then a union of 16 bytes, of which flags
-// use two halves.
-const (
-	ifreqSize  = 32
-	ifreqFlags = 16
-	flagUp     = 0x1 // IFF_UP
-)
-
 // struct in_aliasreq, sys/netinet/in_var.h, and struct in6_aliasreq,
 // sys/netinet6/in6_var.h: offsets in bytes.
 const (

@@ -21,6 +21,14 @@ const (
 	siocAIFAddrV6 = 0x8088691b
 )
 
+// struct ifreq, sys/net/if.h: the name, then a union of 16 bytes, of which flags
+// use two halves.
+const (
+	ifreqSize  = 32
+	ifreqFlags = 16
+	flagUp     = 0x1 // IFF_UP
+)
+
 // with opens a socket to do ioctls on.
 func with(op, name string, family int, f func(ioctl func(req uintptr, arg []byte) error) error) error {
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)

@@ -93,24 +93,23 @@ func TryGo(t *testing.T, start Start, change func(*exec.Cmd), program ...string)
 	t.Helper()
 	holdR, holdW := pipe(t)
 	aliveR, aliveW := pipe(t)
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { null.Close() })
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := &exec.Cmd{
-		Path: self, Args: append([]string{self}, program...), Env: append(os.Environ(), envProgram+"=1"),
-		Stdin: holdR, Stdout: os.Stderr, Stderr: os.Stderr, ExtraFiles: []*os.File{aliveW},
-	}
+	cmd := Program(program...)
+	cmd.Stdin, cmd.ExtraFiles = holdR, []*os.File{aliveW}
 	change(cmd)
 	tree, err := start(cmd)
 	holdR.Close()
 	aliveW.Close()
 	return &Run{Tree: tree, Cmd: cmd, t: t, hold: holdW, alive: aliveR}, err
+}
+
+// Program is a command that runs one of the programs of this package, without
+// the oracle.
+func Program(program ...string) *exec.Cmd {
+	self, err := os.Executable()
+	return &exec.Cmd{
+		Path: self, Err: err, Args: append([]string{self}, program...), Env: append(os.Environ(), envProgram+"=1"),
+		Stdout: os.Stderr, Stderr: os.Stderr,
+	}
 }
 
 func pipe(t *testing.T) (r, w *os.File) {
