@@ -18,6 +18,24 @@ import (
 // patience bounds what never takes long.
 const patience = 30 * time.Second
 
+// dialEnv makes the test binary a client that connects and waits for the end.
+const dialEnv = "IPC_TEST_DIAL"
+
+func TestMain(m *testing.M) {
+	path := os.Getenv(dialEnv)
+	if path == "" {
+		os.Exit(m.Run())
+	}
+	c, err := Dial(context.Background(), path)
+	if err == nil {
+		_, err = io.Copy(io.Discard, c.conn)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
 // descriptors lists what is open, without a directory that FreeBSD may not have.
 func descriptors() map[int]bool {
 	open := map[int]bool{}

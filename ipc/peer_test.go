@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -41,5 +42,57 @@ func TestPeer(t *testing.T) {
 	}
 	if err := p.Here(); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("the peer of a closed connection is here: %v", err)
+	}
+}
+
+// TestIntegrationPeerElsewhere looks at a process in another mount namespace or
+// jail, and at one that is not.
+func TestIntegrationPeerElsewhere(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to make a mount namespace or a jail: go test -exec sudo -run Integration ./ipc")
+	}
+	leaks(t)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(path, ListenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, away := range []bool{false, true} {
+		cmd := command(t, exe, away)
+		cmd.Env = append(os.Environ(), dialEnv+"="+path)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		nc, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := NewConn(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.Peer()
+		if err != nil || p.UID != 0 {
+			t.Errorf("%+v, %v", p, err)
+		}
+		if err := p.Here(); (err != nil) != away || away && !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("away %v: %v", away, err)
+		} else {
+			t.Log(err)
+		}
+		if err := errors.Join(c.Close(), cmd.Wait()); err != nil {
+			t.Error(err)
+		}
+		if err := p.Here(); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("a peer that has exited is here: %v", err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }
