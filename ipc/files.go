@@ -36,8 +36,8 @@ func (r *Ref) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Files is the list of a frame's files, for generated code: Put and PutAll turn
-// files into Refs on one side, Get and GetAll turn them back on the other.
+// Files is the list of a frame's files, for generated code: Put turns files into
+// Refs on one side, Get turns them back on the other.
 type Files struct {
 	List []*os.File
 	got  []bool // by Get
@@ -51,18 +51,6 @@ func (s *Files) Put(f *os.File) Ref {
 	}
 	s.List = append(s.List, f)
 	return Ref{len(s.List)}
-}
-
-// PutAll adds files, nil ones included.
-func (s *Files) PutAll(files []*os.File) []Ref {
-	if files == nil {
-		return nil
-	}
-	refs := make([]Ref, len(files))
-	for i, f := range files {
-		refs[i] = s.Put(f)
-	}
-	return refs
 }
 
 // Get returns the file of a Ref. One that does not exist is remembered by Err.
@@ -83,18 +71,6 @@ func (s *Files) mark() {
 	if len(s.got) < len(s.List) {
 		s.got = make([]bool, len(s.List))
 	}
-}
-
-// GetAll returns the files of Refs.
-func (s *Files) GetAll(refs []Ref) []*os.File {
-	if refs == nil {
-		return nil
-	}
-	files := make([]*os.File, len(refs))
-	for i, r := range refs {
-		files[i] = s.Get(r)
-	}
-	return files
 }
 
 // Err returns the first trouble of Get, after all of it.

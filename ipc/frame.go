@@ -79,7 +79,7 @@ type frame struct {
 // garbage collector, so that one large call does not stay in memory.
 var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
 
-const pooledMax = 64 << 10 // bytes
+const pooledMax = 128 << 10 // bytes
 
 // alloc gives the frame a body of length zero and at most the capacity that
 // was asked for: a length field alone never costs more than pooledMax.
