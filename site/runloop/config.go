@@ -52,7 +52,8 @@ func readConfig(r io.Reader) (Config, error) {
 const ExitFile = "exit.json"
 
 // ReadExit reads the exit record in dir. It is fs.ErrNotExist when the run
-// loop was killed, or has ended without having started main.
+// loop was killed, when it has ended without having started main, and when a
+// power cut has come before the record was on the disk.
 func ReadExit(dir string) (control.Exit, error) {
 	var e control.Exit
 	b, err := os.ReadFile(filepath.Join(dir, ExitFile))
@@ -60,14 +61,14 @@ func ReadExit(dir string) (control.Exit, error) {
 		return e, err
 	}
 	if err := json.Unmarshal(b, &e); err != nil {
-		return e, fmt.Errorf("exit record of %s: %w", dir, err)
+		return control.Exit{}, fmt.Errorf("exit record of %s: %w: %w", dir, fs.ErrNotExist, err)
 	}
 	return e, nil
 }
 
-// writeExit puts the exit record in place with one rename. The file is synced
-// first, so that after a power cut it is whole or not there.
-func writeExit(dir string, e control.Exit) error {
+// writeExit puts the exit record in place with one rename. Synced it survives
+// a power cut too.
+func writeExit(dir string, e control.Exit, sync bool) error {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -78,7 +79,7 @@ func writeExit(dir string, e control.Exit) error {
 		return fmt.Errorf("exit record: %w", err)
 	}
 	_, err = f.Write(append(b, '\n'))
-	if err == nil {
+	if err == nil && sync {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {

@@ -28,11 +28,13 @@
 //  3. The container has ended when main and all its descendants are gone, or
 //     with Process.WaitMain when main is. Exec'ed processes keep nothing alive.
 //  4. The tenant is closed: nothing of it lives. What is left in pipes and
-//     terminals goes to the log. The exit record is renamed into place. Only
-//     then is Wait answered; attached clients get a moment to read what they
+//     terminals goes to the log. The exit record is renamed into place, and
+//     synced to the disk if nobody waits. Only then is Wait answered; attached clients get a moment to read what they
 //     have not read yet; the process exits.
 //
 // A starter that finds the process gone reads the record with [ReadExit]; if
 // there is none, the run loop was killed (the container is lost) or main was
-// never started, which the starter knows.
+// never started, which the starter knows. A call that meets the end of a run
+// loop fails with ipc.ErrLost or an error of code ipc.CodeUnavailable: its
+// answer is the record.
 package runloop

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/joyboyid/xc/site/control"
@@ -27,6 +28,7 @@ type loop struct {
 	result   control.Exit
 	failure  error // instead of a result: main was never started, or the record is not written
 	once     sync.Once
+	waiting  atomic.Int32   // calls of Wait
 	clients  sync.WaitGroup // of a terminal that main was started with
 
 	mu     sync.Mutex
@@ -156,7 +158,9 @@ func (l *loop) end(exit *control.Exit) {
 				exit.Error = fmt.Sprintf("close tenant: %v", err)
 			}
 			exit.At = time.Now().UTC()
-			l.result, l.failure = *exit, writeExit(l.cfg.Dir, *exit)
+			// Who waits makes the result durable; only without anybody is
+			// the record all there is, and nobody minds the milliseconds.
+			l.result, l.failure = *exit, writeExit(l.cfg.Dir, *exit, l.waiting.Load() == 0)
 		}
 		l.hub.end()
 		close(l.ended)
@@ -166,6 +170,8 @@ func (l *loop) end(exit *control.Exit) {
 
 // Wait implements control.Control.
 func (l *loop) Wait(ctx context.Context) (control.Exit, error) {
+	l.waiting.Add(1)
+	defer l.waiting.Add(-1)
 	select {
 	case <-l.ended:
 	case <-ctx.Done():
