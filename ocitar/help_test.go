@@ -151,7 +151,7 @@ func deepTree(t testing.TB, root string, except func(string) bool) map[string]st
 		}
 		var st unix.Stat_t
 		if err := unix.Lstat(p, &st); err != nil {
-			return err
+			return &fs.PathError{Op: "lstat", Path: p, Err: err}
 		}
 		s := fmt.Sprintf("mode %o owner %d:%d time %v", st.Mode, st.Uid, st.Gid, modTime(&st).UnixNano())
 		if ty := typeOf(uint32(st.Mode)); ty == Regular || ty == Dir {

@@ -26,6 +26,14 @@ func (x *unpack) link(d *dir, base string, e *Entry) error {
 	}
 	err = x.linkTo(d, base, n)
 	if errors.Is(err, fs.ErrNotExist) {
+		var up bool
+		if up, err = x.copyUp(n, e); up {
+			err = x.linkTo(d, base, n)
+		} else if err == nil {
+			err = fs.ErrNotExist
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		own, cerr := x.clean(e.Name)
 		if cerr != nil {
 			return cerr

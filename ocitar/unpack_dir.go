@@ -110,7 +110,7 @@ func (x *unpack) closeStale() {
 }
 
 // touch remembers the times of a directory that is about to change without having
-// had an entry: it keeps them.
+// had an entry: it keeps them. Who is not root opens it up until the end.
 func (x *unpack) touch(d *dir) error {
 	if x.late[d.path] != nil {
 		return nil
@@ -119,8 +119,14 @@ func (x *unpack) touch(d *dir) error {
 	if err := unix.Fstat(d.fd(), &st); err != nil {
 		return err
 	}
-	x.late[d.path] = &late{mtime: modTime(&st), dev: uint64(st.Dev), ino: st.Ino, mode: -1}
-	return nil
+	l := &late{mtime: modTime(&st), dev: uint64(st.Dev), ino: st.Ino, mode: -1}
+	x.late[d.path] = l
+	euid := os.Geteuid()
+	if euid == 0 || int(st.Uid) != euid || st.Mode&0o700 == 0o700 {
+		return nil
+	}
+	l.mode = int32(st.Mode & 0o7777) // read-only, but ours
+	return setMode(d.fd(), true, uint32(st.Mode&0o7777|0o700))
 }
 
 // implied makes a directory that the layer uses without an entry: a copy of the
