@@ -5,9 +5,9 @@
 //     tries again after what may pass (a lost or stalled connection, 429, 5xx)
 //     and goes on in the middle of a blob.
 //   - A Puller pulls images into a store.Images: the index, the platform's
-//     manifest, the configuration, the layers in parallel; each layer is unpacked
-//     as soon as it and those below it are there. Pulls that run at the same time
-//     fetch each blob once and unpack each chain once. The name is put last.
+//     manifest, the configuration, the layers in parallel; the lowest layer that
+//     is not unpacked yet is unpacked while it arrives. Pulls that run at the same
+//     time fetch each blob once and unpack each chain once. The name is put last.
 //
 // Nothing that a registry says is believed: sizes and digests are verified
 // while the bytes come in, diff ids while they are unpacked.

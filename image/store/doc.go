@@ -17,7 +17,8 @@
 //
 // The story of a pull, which image/registry tells in full: take a lease and pin
 // what the manifest names; stage and commit the blobs; Unroll the layers, bottom
-// first; put the reference; release the lease. Killed anywhere, it leaves a
+// first, each of them behind its staging if need be; put the reference; release
+// the lease. Killed anywhere, it leaves a
 // sound store, in which the next pull finds what this one has done.
 //
 // umoci's oci/cas serves the index (Store.Layout gives it to those who mutate
