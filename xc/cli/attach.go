@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/joyboyid/xc/engine/api"
+)
+
+func execCommand() command {
+	return command{
+		use: "exec [FLAGS] CONTAINER COMMAND [ARG...]", short: "Run a command in a running container",
+		args: cobra.MinimumNArgs(2), verbatim: true,
+		complete: completer{names: containerNames(api.StateRunning), files: true},
+		setup: func(a *App, f *pflag.FlagSet) action {
+			var opt api.ExecOptions
+			interactive := f.BoolP("interactive", "i", false, "connect standard input")
+			f.BoolVarP(&opt.Terminal, "tty", "t", false, "give the command a terminal")
+			env := f.StringArrayP("env", "e", nil, "set a variable: KEY=VALUE, or KEY for its value here")
+			envFile := f.StringArray("env-file", nil, "read variables from a file, one to a line")
+			f.StringVarP(&opt.WorkDir, "workdir", "w", "", "working directory in the container")
+			f.StringVarP(&opt.User, "user", "u", "", "run as NAME|UID[:GROUP|GID]")
+			return func(ctx context.Context, e api.Engine, args []string) (err error) {
+				opt.Args = args[1:]
+				if opt.Env, err = environment(*envFile, *env); err != nil {
+					return err
+				}
+				return failure(a.exec(ctx, e, args[0], opt, *interactive))
+			}
+		},
+	}
+}
+
+// exec runs a command and returns how it ended. The command goes with this
+// program's connection, so there are no keys to leave it behind.
+func (a *App) exec(ctx context.Context, e api.Engine, name string, opt api.ExecOptions, interactive bool) error {
+	s, err := a.connect(interactive, opt.Terminal, "")
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := s.begin(); err != nil {
+		return err
+	}
+	opt.ID, opt.Stdio, opt.Size = rand.Text(), s.theirs, s.size()
+	answer := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		o.exit, o.err = e.ExecContainer(ctx, name, opt)
+		if a.session.lost(ctx, o.err) {
+			o.err = fmt.Errorf("xcd has gone, so how the command ends is not known: %w", o.err)
+		}
+		answer <- o
+	}()
+	s.relay(func(size api.Size) { a.resize(ctx, name, opt.ID, size) })
+	return s.until(answer)
+}
+
+func attachCommand() command {
+	return command{
+		use: "attach [FLAGS] CONTAINER", short: "Connect to a running container until it ends",
+		long: `What comes from the container is shown from now on; xc logs has what came before.
+Signals are forwarded. With a terminal, the detach keys leave it running.`,
+		args: cobra.ExactArgs(1), complete: completer{names: containerNames(api.StateRunning)},
+		setup: func(a *App, f *pflag.FlagSet) action {
+			keys := detachFlag(f)
+			noStdin := f.Bool("no-stdin", false, "do not connect standard input")
+			proxy := f.Bool("sig-proxy", true, "forward signals to the container")
+			return func(ctx context.Context, e api.Engine, args []string) error {
+				c, err := e.InspectContainer(ctx, args[0])
+				if err == nil && c.State != api.StateRunning {
+					err = fmt.Errorf("container %s does not run: start it first", args[0])
+				}
+				if err != nil {
+					return failure(err)
+				}
+				return failure(a.attach(ctx, c, !*noStdin, *proxy, *keys))
+			}
+		},
+	}
+}
+
+func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy bool, keys string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if c.Terminal && !isTerminal(a.Stdin) {
+		interactive = false
+	}
+	s, err := a.connect(interactive, c.Terminal, keys)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	wait := a.wait(ctx, c.ID)
+	if err := s.begin(); err != nil {
+		return err
+	}
+	var giveUp <-chan struct{}
+	if proxy {
+		started := make(chan struct{})
+		close(started)
+		f, stop := a.forward(ctx, c.ID, started)
+		defer stop()
+		giveUp = f.giveUp
+	}
+	answer := make(chan outcome, 1)
+	go func() { answer <- a.follow(ctx, c, s, wait, giveUp) }()
+	s.relay(func(size api.Size) { a.resize(ctx, c.ID, "", size) })
+	return s.until(answer)
+}
+
+// follow attaches the streams, again after a loss of the daemon, and returns
+// how the container ended.
+func (a *App) follow(ctx context.Context, c api.Container, s *streams, wait <-chan outcome, giveUp <-chan struct{}) outcome {
+	attached := make(chan error, 1)
+	go func() {
+		attached <- a.session.insist(ctx, func(e api.Engine) error {
+			err := e.AttachContainer(ctx, c.ID, api.AttachOptions{Stdio: s.theirs, Size: s.size()})
+			if err == nil || a.session.lost(ctx, err) {
+				return err
+			}
+			if now, lookErr := e.InspectContainer(ctx, c.ID); lookErr != nil || now.State != api.StateRunning {
+				return nil // it has ended: the other answer says how
+			}
+			return err
+		})
+	}()
+	select {
+	case err := <-attached:
+		if err != nil {
+			return outcome{err: err}
+		}
+		return patient(wait, giveUp)
+	case o := <-wait:
+		// The last output comes with the end of the attachment.
+		select {
+		case <-attached:
+		case <-giveUp:
+		}
+		return o
+	case <-giveUp:
+		return outcome{err: errGivenUp}
+	}
+}
+
+var errGivenUp = errors.New("xcd does not answer, so the signals could not be delivered; the container goes on")
+
+// patient waits for the answer, unless signals make it give up.
+func patient(wait <-chan outcome, giveUp <-chan struct{}) outcome {
+	select {
+	case o := <-wait:
+		return o
+	case <-giveUp:
+		return outcome{err: errGivenUp}
+	}
+}

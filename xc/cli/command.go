@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/joyboyid/xc/engine/api"
+)
+
+// command is a row of the table. Its flags are bound by setup, which returns
+// what is to be done with them.
+type command struct {
+	use, short string
+	long       string
+	args       cobra.PositionalArgs
+	complete   completer
+	// verbatim: what follows the first argument belongs to the container's
+	// command, flags included.
+	verbatim bool
+	setup    func(a *App, f *pflag.FlagSet) action
+}
+
+type action func(ctx context.Context, e api.Engine, args []string) error
+
+// commands is the whole of xc, but for help and completion.
+func commands() []command {
+	var list []command
+	list = append(list, runCommands()...)
+	list = append(list, containerCommands()...)
+	list = append(list, imageCommands()...)
+	return append(list, systemCommands()...)
+}
+
+func (c command) cobra(a *App) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: c.use, Short: c.short, Long: c.long, Args: c.args,
+		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     c.complete.function(a),
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.SetInterspersed(!c.verbatim)
+	do := c.setup(a, flags)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		e, err := a.session.engine(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), e, args)
+	}
+	return cmd
+}
+
+// completer lists what an argument may be.
+type completer struct {
+	names func(ctx context.Context, e api.Engine) ([]string, error)
+	many  bool // each argument is one, not only the first
+	files bool // further arguments are files
+}
+
+// completionTime bounds how long a shell waits for names.
+const completionTime = 2 * time.Second
+
+func (c completer) function(a *App) cobra.CompletionFunc {
+	rest := cobra.ShellCompDirectiveNoFileComp
+	if c.files {
+		rest = cobra.ShellCompDirectiveDefault
+	}
+	return func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if c.names == nil || len(args) > 0 && !c.many {
+			return nil, rest
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), completionTime)
+		defer cancel()
+		e, err := a.session.engine(ctx)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		names, err := c.names(ctx, e)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var fit []cobra.Completion
+		for _, n := range names {
+			if strings.HasPrefix(n, prefix) {
+				fit = append(fit, n)
+			}
+		}
+		return fit, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// containerNames lists the names of containers in one of the states.
+func containerNames(states ...string) func(context.Context, api.Engine) ([]string, error) {
+	return func(ctx context.Context, e api.Engine) ([]string, error) {
+		list, err := e.ListContainers(ctx, api.ListOptions{All: true})
+		var names []string
+		for _, c := range list {
+			if len(states) == 0 || strings.Contains(strings.Join(states, " "), c.State) {
+				names = append(names, c.Name)
+			}
+		}
+		return names, err
+	}
+}
+
+// imageNames lists references as a user would write them.
+func imageNames(ctx context.Context, e api.Engine) ([]string, error) {
+	list, err := e.ListImages(ctx)
+	var names []string
+	for _, img := range list {
+		for _, n := range img.Names {
+			names = append(names, familiar(n))
+		}
+	}
+	return names, err
+}

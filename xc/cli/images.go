@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/joyboyid/xc/engine/api"
+)
+
+func imageCommands() []command {
+	return []command{
+		{use: "images [FLAGS]", short: "List images", args: cobra.NoArgs, setup: imagesCommand},
+		{use: "pull [FLAGS] IMAGE", short: "Fetch an image from its registry", args: cobra.ExactArgs(1), complete: completer{names: imageNames}, setup: pullCommand},
+		{use: "rmi [FLAGS] IMAGE...", short: "Remove images", args: cobra.MinimumNArgs(1), complete: completer{names: imageNames, many: true}, setup: rmiCommand},
+		{
+			use: "import [FLAGS] FILE|- NAME", short: "Make an image of the archive of a root file system",
+			long: "The archive is a tar file, plain or compressed with gzip or zstd; - is standard input.",
+			args: cobra.ExactArgs(2), complete: completer{files: true}, setup: importCommand,
+		},
+	}
+}
+
+// imageRow is a line of xc images, named as Docker names it.
+type imageRow struct {
+	Repository   string
+	Tag          string
+	Digest       string
+	ID           string
+	CreatedSince string
+	CreatedAt    string
+	Size         string
+	Platform     string
+}
+
+const imageTable = `table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`
+
+var imageHeader = imageRow{
+	Repository: "REPOSITORY", Tag: "TAG", Digest: "DIGEST", ID: "IMAGE ID",
+	CreatedSince: "CREATED", CreatedAt: "CREATED AT", Size: "SIZE", Platform: "PLATFORM",
+}
+
+func imagesCommand(a *App, f *pflag.FlagSet) action {
+	quiet := f.BoolP("quiet", "q", false, "only ids")
+	whole := f.Bool("no-trunc", false, "do not shorten")
+	format := formatFlag(f)
+	return func(ctx context.Context, e api.Engine, _ []string) error {
+		list, err := e.ListImages(ctx)
+		if err != nil {
+			return err
+		}
+		now, rows, seen := time.Now(), []imageRow{}, map[string]bool{}
+		for _, img := range list {
+			if *quiet && seen[img.ID] {
+				continue
+			}
+			seen[img.ID] = true
+			rows = append(rows, newImageRows(img, now, *whole, *quiet)...)
+		}
+		standard := imageTable
+		if *quiet {
+			standard = "{{.ID}}"
+		}
+		return printRows(a.Stdout, *format, standard, imageHeader, rows)
+	}
+}
+
+// newImageRows makes a row for each name of an image, or only one.
+func newImageRows(img api.Image, now time.Time, whole, one bool) []imageRow {
+	names := img.Names
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	if one {
+		names = names[:1]
+	}
+	var rows []imageRow
+	for _, name := range names {
+		repository, tag, _ := splitRef(familiar(name))
+		r := imageRow{
+			Repository: cmp.Or(repository, "<none>"), Tag: cmp.Or(tag, "<none>"), Digest: img.Digest,
+			ID: shortID(img.ID, whole), CreatedSince: "N/A", CreatedAt: "N/A", Size: size(img.Size), Platform: img.Platform,
+		}
+		if !img.Created.IsZero() {
+			r.CreatedSince = ago(now.Sub(img.Created))
+			r.CreatedAt = img.Created.Local().Format("2006-01-02 15:04:05 -0700 MST")
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func pullCommand(a *App, f *pflag.FlagSet) action {
+	platform := f.String("platform", "", "os/arch[/variant]; the best this host can run when missing")
+	quiet := f.BoolP("quiet", "q", false, "show no progress")
+	return func(ctx context.Context, e api.Engine, args []string) error {
+		if *quiet {
+			img, err := e.PullImage(ctx, args[0], api.PullOptions{Platform: *platform}, func(api.PullProgress) error { return nil })
+			if err == nil {
+				fmt.Fprintln(a.Stdout, img.ID)
+			}
+			return err
+		}
+		img, err := a.pull(ctx, e, args[0], *platform)
+		if err == nil {
+			fmt.Fprintln(a.Stdout, img.Digest)
+		}
+		return err
+	}
+}
+
+// pull fetches an image and shows how far it is, on standard error.
+func (a *App) pull(ctx context.Context, e api.Engine, name, platform string) (api.Image, error) {
+	p := newProgress(a.Stderr)
+	img, err := e.PullImage(ctx, name, api.PullOptions{Platform: platform}, p.show)
+	p.end()
+	return img, err
+}
+
+func rmiCommand(a *App, f *pflag.FlagSet) action {
+	var opt api.RemoveImageOptions
+	f.BoolVarP(&opt.Force, "force", "f", false, "remove all names of an image named by its digest")
+	return func(ctx context.Context, e api.Engine, args []string) error {
+		return eachArg(a.Stdout, args, func(name string) (string, error) {
+			removed, err := e.RemoveImage(ctx, name, opt)
+			var lines []string
+			for _, r := range removed {
+				if strings.HasPrefix(r, "sha256:") || strings.HasPrefix(r, "sha512:") {
+					lines = append(lines, "Deleted: "+r)
+				} else {
+					lines = append(lines, "Untagged: "+familiar(r))
+				}
+			}
+			return strings.Join(lines, "\n"), err
+		})
+	}
+}
+
+func importCommand(a *App, f *pflag.FlagSet) action {
+	var spec api.ImportSpec
+	f.StringVar(&spec.Platform, "platform", "", "os/arch[/variant] of the programs in it; this host's when missing")
+	changes := f.StringArrayP("change", "c", nil, "set CMD, ENTRYPOINT, ENV, LABEL, USER or WORKDIR, as a line of a Containerfile")
+	return func(ctx context.Context, e api.Engine, args []string) (err error) {
+		for _, c := range *changes {
+			if err := change(&spec, c); err != nil {
+				return fmt.Errorf("--change %q: %w", c, err)
+			}
+		}
+		spec.Name, spec.Archive = args[1], a.Stdin
+		if args[0] != "-" {
+			if spec.Archive, err = os.Open(args[0]); err != nil {
+				return err
+			}
+			defer spec.Archive.Close()
+		}
+		img, err := e.ImportImage(ctx, spec)
+		if err == nil {
+			fmt.Fprintln(a.Stdout, img.ID)
+		}
+		return err
+	}
+}

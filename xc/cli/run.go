@@ -1,0 +1,268 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/joyboyid/xc/engine/api"
+)
+
+const specLong = `The first argument is an image, which is pulled when it is not here (--pull),
+the others replace the image's command. With --rootfs DIRECTORY there is no
+image and all arguments are the command.`
+
+// runCommands make containers and connect to them.
+func runCommands() []command {
+	images := completer{names: imageNames, files: true}
+	return []command{
+		{
+			use: "run [FLAGS] IMAGE [COMMAND [ARG...]]", short: "Make a container and run it", long: specLong,
+			args: cobra.ArbitraryArgs, complete: images, verbatim: true,
+			setup: func(a *App, f *pflag.FlagSet) action {
+				s := bindSpec(f)
+				detach := f.BoolP("detach", "d", false, "run in the background and print the id")
+				keys := detachFlag(f)
+				return func(ctx context.Context, e api.Engine, args []string) error {
+					return failure(a.run(ctx, e, s, args, *detach, *keys))
+				}
+			},
+		},
+		{
+			use: "create [FLAGS] IMAGE [COMMAND [ARG...]]", short: "Make a container and do not start it", long: specLong,
+			args: cobra.ArbitraryArgs, complete: images, verbatim: true,
+			setup: func(a *App, f *pflag.FlagSet) action {
+				s := bindSpec(f)
+				return func(ctx context.Context, e api.Engine, args []string) error {
+					c, err := a.create(ctx, e, s, args)
+					if err == nil {
+						fmt.Fprintln(a.Stdout, c.ID)
+					}
+					return failure(err)
+				}
+			},
+		},
+		execCommand(),
+		attachCommand(),
+	}
+}
+
+// specFlags are the flags of run and create.
+type specFlags struct {
+	spec            api.ContainerSpec
+	entrypoint      string
+	env, envFile    []string
+	volumes, labels []string
+	stopTimeout     int
+	pull, wait      word
+	flags           *pflag.FlagSet
+}
+
+func bindSpec(f *pflag.FlagSet) *specFlags {
+	s := &specFlags{
+		flags: f,
+		pull:  word{"missing", []string{"missing", "always", "never"}},
+		wait:  word{"tree", []string{"tree", "main"}},
+	}
+	f.BoolVarP(&s.spec.OpenStdin, "interactive", "i", false, "connect standard input")
+	f.BoolVarP(&s.spec.Terminal, "tty", "t", false, "give the container a terminal")
+	f.BoolVar(&s.spec.AutoRemove, "rm", false, "remove the container when it has ended")
+	f.StringVar(&s.spec.Name, "name", "", "name of the container (made up when missing)")
+	f.StringArrayVarP(&s.env, "env", "e", nil, "set a variable: KEY=VALUE, or KEY for its value here")
+	f.StringArrayVar(&s.envFile, "env-file", nil, "read variables from a file, one to a line")
+	f.StringVarP(&s.spec.WorkDir, "workdir", "w", "", "working directory in the container")
+	f.StringVarP(&s.spec.User, "user", "u", "", "run as NAME|UID[:GROUP|GID]")
+	f.StringVar(&s.entrypoint, "entrypoint", "", "replace the image's entry point: a program, or a JSON array; empty for none")
+	f.StringArrayVarP(&s.volumes, "volume", "v", nil, "bind a file or directory: SOURCE:DESTINATION[:ro]")
+	f.StringVar(&s.spec.Hostname, "hostname", "", "host name in the container (its id when missing)")
+	f.BoolVar(&s.spec.ReadOnly, "read-only", false, "mount the root read-only")
+	f.StringVar(&s.spec.Network, "network", "", "none (its own, with loopback only) or host (default none)")
+	f.StringVar(&s.spec.Rootfs, "rootfs", "", "use this directory as root, as it is, instead of an image")
+	f.StringVar(&s.spec.Platform, "platform", "", "os/arch[/variant] of the image")
+	f.Var(&s.pull, "pull", "when to pull the image")
+	f.Var(&s.wait, "wait", "a container ends with main and all its descendants (tree), or with main")
+	f.StringArrayVarP(&s.labels, "label", "l", nil, "attach KEY=VALUE to the container")
+	f.StringVar(&s.spec.StopSignal, "stop-signal", "", "signal that asks main to end (the image's, or TERM)")
+	f.IntVar(&s.stopTimeout, "stop-timeout", 10, "seconds after the stop signal until the container is killed")
+	return s
+}
+
+// build makes the spec of flags and arguments. What it opens is closed by the
+// function it returns.
+func (s *specFlags) build(args []string) (spec api.ContainerSpec, closeAll func(), err error) {
+	spec, closeAll = s.spec, func() {}
+	if spec.Rootfs == "" {
+		if len(args) == 0 {
+			return spec, closeAll, errors.New("an image is missing")
+		}
+		spec.Image, args = args[0], args[1:]
+	}
+	spec.Command = args
+	spec.WaitMain = s.wait.value == "main"
+	if s.flags.Changed("entrypoint") {
+		if spec.Entrypoint, err = entrypoint(s.entrypoint); err != nil {
+			return spec, closeAll, err
+		}
+	}
+	if s.flags.Changed("stop-timeout") {
+		spec.StopTimeout = &s.stopTimeout
+	}
+	if spec.Env, err = environment(s.envFile, s.env); err != nil {
+		return spec, closeAll, err
+	}
+	if spec.Labels, err = labels(s.labels); err != nil {
+		return spec, closeAll, err
+	}
+	spec.Mounts, closeAll, err = mounts(s.volumes)
+	return spec, closeAll, err
+}
+
+func entrypoint(s string) (*[]string, error) {
+	list := []string{}
+	switch {
+	case strings.HasPrefix(s, "["):
+		if err := json.Unmarshal([]byte(s), &list); err != nil {
+			return nil, fmt.Errorf("--entrypoint %s: %w", s, err)
+		}
+	case s != "":
+		list = append(list, s)
+	}
+	return &list, nil
+}
+
+// create makes a container, and pulls its image as --pull says.
+func (a *App) create(ctx context.Context, e api.Engine, s *specFlags, args []string) (api.Container, error) {
+	spec, closeAll, err := s.build(args)
+	defer closeAll()
+	if err != nil {
+		return api.Container{}, err
+	}
+	if spec.Image != "" && s.pull.value == "always" {
+		if _, err := a.pull(ctx, e, spec.Image, spec.Platform); err != nil {
+			return api.Container{}, err
+		}
+	}
+	c, err := e.CreateContainer(ctx, spec)
+	if spec.Image == "" || s.pull.value != "missing" || !errors.Is(err, fs.ErrNotExist) {
+		return c, err
+	}
+	// Something is missing. It is the image, or one for this platform, when a
+	// look at the images says so; else the error stands.
+	img, lookErr := e.InspectImage(ctx, spec.Image)
+	if lookErr == nil && (spec.Platform == "" || img.Platform == spec.Platform) || lookErr != nil && !errors.Is(lookErr, fs.ErrNotExist) {
+		return c, err
+	}
+	if _, err := a.pull(ctx, e, spec.Image, spec.Platform); err != nil {
+		return c, err
+	}
+	return e.CreateContainer(ctx, spec)
+}
+
+// run makes a container, starts it, and stays with it unless it is detached.
+func (a *App) run(ctx context.Context, e api.Engine, s *specFlags, args []string, detach bool, keys string) error {
+	var streams *streams
+	if !detach {
+		var err error
+		if streams, err = a.connect(s.spec.OpenStdin, s.spec.Terminal, keys); err != nil {
+			return err
+		}
+		defer streams.close()
+	}
+	c, err := a.create(ctx, e, s, args)
+	if err != nil {
+		return err
+	}
+	if detach {
+		if err := e.StartContainer(ctx, c.ID, api.StartOptions{}); err != nil {
+			return err
+		}
+		fmt.Fprintln(a.Stdout, c.ID)
+		return nil
+	}
+	return a.foreground(ctx, c, streams)
+}
+
+// foreground starts a container with the streams and returns how it ended.
+func (a *App) foreground(ctx context.Context, c api.Container, s *streams) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// The question how it ended is asked before it starts, so that the answer
+	// cannot be missed, however soon it is removed.
+	wait := a.wait(ctx, c.ID)
+	started := make(chan struct{})
+	f, stop := a.forward(ctx, c.ID, started)
+	defer stop()
+	if err := s.begin(); err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case <-f.giveUp: // while a daemon is waited for that does not come
+			cancel()
+		case <-started:
+		case <-ctx.Done():
+		}
+	}()
+	if err := a.start(ctx, c.ID, api.StartOptions{Stdio: s.theirs, Size: s.size()}); err != nil {
+		return err
+	}
+	close(started)
+	s.given()
+	s.relay(func(size api.Size) { a.resize(ctx, c.ID, "", size) })
+	answer := make(chan outcome, 1)
+	go func() { answer <- patient(wait, f.giveUp) }()
+	return s.until(answer)
+}
+
+// start starts a container. When the daemon is lost meanwhile, the next one
+// tells whether it had been done.
+func (a *App) start(ctx context.Context, id string, opt api.StartOptions) error {
+	again := false
+	return a.session.insist(ctx, func(e api.Engine) error {
+		if again {
+			c, err := e.InspectContainer(ctx, id)
+			if err == nil && c.State != api.StateCreated || errors.Is(err, fs.ErrNotExist) {
+				return nil // it ran: how it ended is the answer to wait
+			}
+			if err != nil {
+				return err
+			}
+		}
+		again = true
+		return e.StartContainer(ctx, id, opt)
+	})
+}
+
+// outcome is the answer to wait.
+type outcome struct {
+	exit api.Exit
+	err  error
+}
+
+// wait asks how a container ends, of one daemon after the other if need be.
+func (a *App) wait(ctx context.Context, id string) <-chan outcome {
+	answer := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		o.err = a.session.insist(ctx, func(e api.Engine) (err error) {
+			o.exit, err = e.WaitContainer(ctx, id)
+			return err
+		})
+		answer <- o
+	}()
+	return answer
+}
+
+// resize tells the size of the window. It is not worth an error: the container
+// may just have ended.
+func (a *App) resize(ctx context.Context, name, exec string, size api.Size) {
+	if e, err := a.session.engine(ctx); err == nil {
+		_ = e.ResizeContainer(ctx, name, exec, size)
+	}
+}

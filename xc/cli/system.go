@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/joyboyid/xc/engine/api"
+)
+
+func systemCommands() []command {
+	return []command{
+		{
+			use: "inspect [FLAGS] NAME...", short: "Show all about containers or images", args: cobra.MinimumNArgs(1),
+			complete: completer{many: true, names: func(ctx context.Context, e api.Engine) ([]string, error) {
+				containers, err1 := containerNames()(ctx, e)
+				images, err2 := imageNames(ctx, e)
+				return append(containers, images...), errors.Join(err1, err2)
+			}},
+			setup: inspectCommand,
+		},
+		{use: "info [FLAGS]", short: "Describe the engine and its host", args: cobra.NoArgs, setup: infoCommand},
+		{use: "version [FLAGS]", short: "Show the versions of xc and of the engine", args: cobra.NoArgs, setup: versionCommand},
+	}
+}
+
+func inspectCommand(a *App, f *pflag.FlagSet) action {
+	kind := word{"", []string{"container", "image"}}
+	f.Var(&kind, "type", "only containers, or only images")
+	format := formatFlag(f)
+	return func(ctx context.Context, e api.Engine, args []string) error {
+		found := []any{}
+		var errs []error
+		for _, name := range args {
+			v, err := inspect(ctx, e, name, kind.value)
+			errs = append(errs, err)
+			if err == nil {
+				found = append(found, v)
+			}
+		}
+		// As Docker: a list in JSON, also of one.
+		if *format == "" || *format == "json" {
+			errs = append(errs, printJSON(a.Stdout, found))
+			return errors.Join(errs...)
+		}
+		for _, v := range found {
+			errs = append(errs, printObject(a.Stdout, *format, v, nil))
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// inspect finds a container, or else an image.
+func inspect(ctx context.Context, e api.Engine, name, kind string) (any, error) {
+	if kind != "image" {
+		c, err := e.InspectContainer(ctx, name)
+		if err == nil || kind == "container" || !errors.Is(err, fs.ErrNotExist) {
+			return c, err
+		}
+	}
+	img, err := e.InspectImage(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) && kind == "" {
+		err = fmt.Errorf("%s: there is no container and no image of this name: %w", name, fs.ErrNotExist)
+	}
+	return img, err
+}
+
+func infoCommand(a *App, f *pflag.FlagSet) action {
+	format := formatFlag(f)
+	return func(ctx context.Context, e api.Engine, _ []string) error {
+		info, err := e.Info(ctx)
+		if err != nil {
+			return err
+		}
+		return printObject(a.Stdout, *format, info, func(w io.Writer) {
+			t := tabwriter.NewWriter(w, 0, 1, 1, ' ', 0)
+			for _, l := range []struct {
+				name  string
+				value any
+			}{
+				{"Containers", info.Containers}, {"Running", info.Running}, {"Images", info.Images},
+				{"Version", info.Version.Version}, {"Platform", info.Version.Platform}, {"OS Release", info.OSRelease},
+				{"Hostname", info.Hostname}, {"Storage", info.Storage}, {"Instance Tag", info.Tag},
+				{"State Directory", info.StateDir}, {"Run Directory", info.RunDir},
+			} {
+				fmt.Fprintf(t, "%s:\t%v\n", l.name, l.value)
+			}
+			t.Flush()
+			for _, warning := range info.Warnings {
+				fmt.Fprintln(w, "WARNING:", warning)
+			}
+		})
+	}
+}
+
+// versions are those of both sides.
+type versions struct {
+	Client string      `json:"client"`
+	Server api.Version `json:"server"`
+}
+
+func versionCommand(a *App, f *pflag.FlagSet) action {
+	format := formatFlag(f)
+	return func(ctx context.Context, e api.Engine, _ []string) error {
+		v, err := e.Version(ctx)
+		if err != nil {
+			return err
+		}
+		return printObject(a.Stdout, *format, versions{a.Version, v}, func(w io.Writer) {
+			fmt.Fprintf(w, "xc %s\nengine %s (API revision %d, %s, %s)\n", a.Version, v.Version, v.Revision, v.Go, v.Platform)
+		})
+	}
+}
