@@ -106,7 +106,7 @@ func helper(configured []string, name, field string) ([]string, error) {
 		return nil, fmt.Errorf("find the engine's own executable: %w", err)
 	}
 	if selfContained {
-		return []string{self, name}, nil
+		return []string{self, name, asHelper + name}, nil
 	}
 	if path := filepath.Join(filepath.Dir(self), name); isExecutable(path) {
 		return []string{path, name}, nil

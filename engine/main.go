@@ -2,18 +2,22 @@ package engine
 
 import (
 	"os"
-	"path/filepath"
 
 	"github.com/joyboyid/xc/host/tenant"
 	"github.com/joyboyid/xc/ocitar/confine"
 	"github.com/joyboyid/xc/site/runloop"
 )
 
-// Names of the helper programs, in argv[0].
+// Names of the helper programs.
 const (
 	runLoopName = "xc-runloop"
 	ocitarName  = "ocitar"
 )
+
+// An executable that stands in for a helper is told so by its first argument,
+// the helper's name after this sign. It cannot be argv[0]: on FreeBSD package
+// syscall replaces an argv[0] that is longer than the path (exec_unix.go).
+const asHelper = "@"
 
 // selfContained is set by Main: this executable can stand in for the helpers.
 // It is written before main does anything else and only read afterwards.
@@ -28,11 +32,14 @@ func Main() {
 	if tenant.Main() {
 		return // not reached: the stub exits
 	}
-	switch filepath.Base(os.Args[0]) {
-	case runLoopName:
-		os.Exit(runloop.Main(tenant.Open))
-	case ocitarName:
-		os.Exit(confine.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-	}
 	selfContained = true
+	if len(os.Args) < 2 {
+		return
+	}
+	switch os.Args[1] {
+	case asHelper + runLoopName:
+		os.Exit(runloop.Main(tenant.Open))
+	case asHelper + ocitarName:
+		os.Exit(confine.Main(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	}
 }

@@ -1,12 +1,14 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -141,8 +143,11 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 	root := h.RootDir(s)
 	name := h.jailName(s.ID)
 	steps := []site.Step{h.mountStep(s, root), step(kindJail, thing{Name: name}, func(context.Context) error {
-		_, err := jail.Create(jailParams(s, name, root)...)
-		return err
+		id, err := jail.Create(jailParams(s, name, root)...)
+		if err != nil || s.Network == "host" {
+			return err
+		}
+		return h.loopback(id)
 	})}
 	// The jail's number is known when the run loop is started.
 	configure := func() (runloop.Config, error) {
@@ -154,6 +159,15 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 		return config(b), err
 	}
 	return append(steps, h.loopSteps(s.ID, configure, nil, loop)...), nil
+}
+
+// loopback brings up lo0 in a jail with a network stack of its own.
+func (h *Host) loopback(id jail.ID) error {
+	cmd := exec.Cmd{Path: h.program, Args: []string{h.program, tenant.Loopback, id.String()}, Dir: "/", Env: []string{}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("bring up lo0 in jail %s: %s: %w", id, bytes.TrimSpace(out), err)
+	}
+	return nil
 }
 
 // jailParams are the parameters of a container's jail: what jail(8) would be
