@@ -26,7 +26,8 @@ const kindCgroup = "cgroup" // path: a site's group
 // Host is this machine. It is safe for concurrent use.
 type Host struct {
 	cfg     Config
-	store   dirRoots
+	dirs    *dirstore.Store
+	store   rootStore // dirs
 	program string   // the run loop's, for execve(2)
 	sealed  *os.File // what program names: a memfd that nobody can write to
 	cgroups string   // where our groups go; empty: there is no cgroup2 to write to
@@ -42,7 +43,7 @@ func Open(_ context.Context, c Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.store = dirRoots{s}
+	h.dirs, h.store = s, dirRoots{s}
 	h.cgroups, err = cgroup.Find()
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, err
@@ -153,7 +154,7 @@ func (h *Host) root(s Spec) (tenant.Root, error) {
 	if s.Dir != "" {
 		return tenant.Root{Kind: tenant.Bind, Dir: s.Dir}, nil
 	}
-	l, err := h.store.Layout(s.ID)
+	l, err := h.dirs.Layout(s.ID)
 	if err != nil {
 		return tenant.Root{}, err
 	}
@@ -173,7 +174,7 @@ func (h *Host) RootDir(s Spec) string {
 	if s.Dir != "" {
 		return s.Dir
 	}
-	l, err := h.store.Layout(s.ID)
+	l, err := h.dirs.Layout(s.ID)
 	switch {
 	case err != nil:
 		return ""
@@ -227,7 +228,7 @@ func (h *Host) OSRelease() string {
 }
 
 // Storage names how roots are kept.
-func (h *Host) Storage() string { return string(h.store.Mode()) }
+func (h *Host) Storage() string { return string(h.dirs.Mode()) }
 
 // Warnings tell what this host lacks, and what follows from that.
 func (h *Host) Warnings() []string {

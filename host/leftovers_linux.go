@@ -30,7 +30,7 @@ func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 	if err := h.leftDirs(add); err != nil {
 		return nil, err
 	}
-	roots, err := h.store.Store.Roots()
+	roots, err := h.dirs.Roots()
 	if err != nil {
 		return nil, err
 	}
