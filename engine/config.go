@@ -28,6 +28,9 @@ type Config struct {
 
 	// Registries has settings by host name.
 	Registries map[string]Registry
+	// Credentials is the path of a file with credentials for registries as
+	// Docker keeps them (config.json); none when empty.
+	Credentials string
 
 	// RunLoop and Ocitar name the helper programs and their first arguments.
 	// When nil, the engine looks for xc-runloop and ocitar beside its own

@@ -38,7 +38,13 @@ func (m *images) open(e *Engine) (err error) {
 	for name, r := range e.cfg.Registries {
 		hosts[name] = registry.Host{PlainHTTP: r.PlainHTTP}
 	}
-	m.puller = &registry.Puller{Client: &registry.Client{Hosts: hosts}, Images: m.images}
+	client := &registry.Client{Hosts: hosts}
+	if e.cfg.Credentials != "" {
+		if client.Credentials, err = registry.DockerCredentials(e.cfg.Credentials); err != nil {
+			return err
+		}
+	}
+	m.puller = &registry.Puller{Client: client, Images: m.images}
 	return nil
 }
 
@@ -250,7 +256,9 @@ func (e *Engine) PullImage(ctx context.Context, name string, opt api.PullOptions
 	if err != nil {
 		return api.Image{}, err
 	}
-	return describeImage(got.Image), nil
+	img := describeImage(got.Image)
+	img.Warning = got.Warning
+	return img, nil
 }
 
 // ImportImage implements api.Images.
@@ -295,7 +303,7 @@ func (e *Engine) RemoveImage(ctx context.Context, name string, opt api.RemoveIma
 	defer e.end()
 	img, err := e.InspectImage(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, e.removeDamaged(ctx, name, err)
 	}
 	names := img.Names
 	if ref, err := image.ParseReference(name); err == nil && slices.Contains(names, ref.String()) {
@@ -324,6 +332,19 @@ func (e *Engine) RemoveImage(ctx context.Context, name string, opt api.RemoveIma
 		removed = append(removed, d.String())
 	}
 	return removed, err
+}
+
+// removeDamaged takes the name off an image that cannot be read, which is all
+// that can be done for it; cause is why it cannot.
+func (e *Engine) removeDamaged(ctx context.Context, name string, cause error) error {
+	ref, err := image.ParseReference(name)
+	if err != nil || errors.Is(cause, fs.ErrNotExist) {
+		return cause
+	}
+	if err := e.images.images.Remove(ctx, ref); err != nil {
+		return errors.Join(cause, err)
+	}
+	return fmt.Errorf("the name %s was removed, of an image that cannot be read: %w", ref.Familiar(), cause)
 }
 
 // unused tells which container was made of an image, if one was. Those that are
