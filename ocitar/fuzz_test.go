@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 )
 
 // seeds are archives with every feature, and some that are wrong.
@@ -48,6 +49,7 @@ func FuzzUnpack(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, layer []byte) {
 		root, untouched := beside(t)
+		defer unlockAll(root)
 		u := Unpacker{Limits: Limits{Bytes: 1 << 20, Entries: 200}, Devices: SkipDevices}
 		sum, err := u.Unpack(context.Background(), root, bytes.NewReader(layer))
 		untouched()
@@ -66,12 +68,17 @@ func FuzzUnpack(f *testing.F) {
 		if _, err := p.Pack(context.Background(), new(bytes.Buffer), root, Tree(root)); err != nil && !errors.Is(err, ErrName) {
 			t.Errorf("pack: %v", err)
 		}
-		_ = filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
-			if d != nil && d.IsDir() {
-				return os.Chmod(p, 0o700) // so that it can be removed
-			}
-			return nil
-		})
+	})
+}
+
+// unlockAll lets the test's directory be removed.
+func unlockAll(root string) {
+	_ = filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
+		clearFlags(unix.AT_FDCWD, p)
+		if d != nil && d.IsDir() && os.Chmod(p, 0o700) == nil && err != nil {
+			unlockAll(p)
+		}
+		return nil
 	})
 }
 

@@ -245,7 +245,7 @@ func richTree(t testing.TB, root string) {
 		}
 	}
 	do(os.Symlink("usr/lib", j("lib")), os.Symlink("/nowhere/"+long, j("dangling")), os.Symlink("grüße", j("to-utf8")))
-	do(os.Link(j("usr/lib/x"), j("usr/hard")), os.Link(j("usr/lib/x"), j("ahard")), os.Link(j("lib"), j("liblink")))
+	do(os.Link(j("usr/lib/x"), j("usr/hard")), os.Link(j("usr/lib/x"), j("ahard")), unix.Linkat(unix.AT_FDCWD, j("lib"), unix.AT_FDCWD, j("liblink"), 0))
 	do(unix.Mkfifo(j("fifo"), 0o622), unix.Chmod(j("fifo"), 0o622))
 	do(unix.Chmod(j("setuid"), 0o6755), unix.Chmod(j("tmp"), 0o1777), unix.Chmod(j("ro"), 0o555))
 	f, err := os.Create(j("sparse"))

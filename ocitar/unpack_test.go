@@ -228,6 +228,9 @@ func TestCompression(t *testing.T) {
 func TestTruncated(t *testing.T) {
 	whole := archive(m{name: "a/b", data: strings.Repeat("x", 700), pax: map[string]string{"mtime": "1.5"}}, m{name: "c"}, m{name: "no end"})
 	for n := range len(whole) {
+		if n%29 != 0 && (n+1)%512 > 2 {
+			continue
+		}
 		_, err := new(Unpacker).Unpack(context.Background(), t.TempDir(), bytes.NewReader(whole[:n]))
 		boundary := n == 0 || n == len(whole)-512 // before the last entry
 		if boundary != (err == nil) {
