@@ -36,9 +36,7 @@ package tenant
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 )
 
 // Config describes a tenant.
@@ -106,38 +104,4 @@ func parse(b []byte) (*Config, error) {
 		return nil, fmt.Errorf("tenant configuration: %w", err)
 	}
 	return &c, nil
-}
-
-// checkLinux says what is wrong with a configuration for Linux.
-func (c *Config) checkLinux() error {
-	switch c.Root.Kind {
-	case Overlay:
-		if len(c.Root.Lower) == 0 {
-			return errors.New("an overlay root needs lower directories")
-		}
-		if (c.Root.Upper == "") != (c.Root.Work == "") {
-			return errors.New("an overlay root has upper and work directory, or neither")
-		}
-	case Bind:
-		if c.Root.Dir == "" {
-			return errors.New("a bind root needs a directory")
-		}
-	default:
-		return fmt.Errorf("unknown kind of root %q: it is %q or %q", c.Root.Kind, Overlay, Bind)
-	}
-	if c.Network != "none" && c.Network != "host" {
-		return fmt.Errorf("unknown network %q: it is %q or %q", c.Network, "none", "host")
-	}
-	if c.Jail != 0 || c.Path != "" {
-		return errors.New("jail and path are of FreeBSD")
-	}
-	for _, m := range c.Mounts {
-		if !strings.HasPrefix(m.Destination, "/") || strings.Trim(m.Destination, "/") == "" {
-			return fmt.Errorf("mount on %q: not an absolute path below /", m.Destination)
-		}
-		if m.FD == 0 && m.Source == "" {
-			return fmt.Errorf("mount on %s: neither descriptor nor source", m.Destination)
-		}
-	}
-	return nil
 }

@@ -100,7 +100,7 @@ func getenv(env []string, key string) (string, bool) {
 // identity is who a process runs as.
 type identity struct {
 	uid, gid int
-	groups   []int // supplementary
+	groups   []int // supplementary, gid first
 	home     string
 }
 
@@ -124,12 +124,22 @@ func account(root *inroot.Root, spec string) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
+	var more []int
 	if !hasGroup || group == "" {
-		id.groups = memberships(groups, name)
-		return id, nil
+		more = memberships(groups, name)
+	} else if id.gid, err = findGroup(groups, group); err != nil {
+		return identity{}, err
 	}
-	id.gid, err = findGroup(groups, group)
-	return id, err
+	// The group itself first, as FreeBSD before 15 needs it (setgroups(2)). It is
+	// among the supplementary ones lest a setgid program drop it, and with it what a
+	// file denies to the group (CVE-2022-36109).
+	id.groups = append(id.groups, id.gid)
+	for _, g := range more {
+		if g != id.gid {
+			id.groups = append(id.groups, g)
+		}
+	}
+	return id, nil
 }
 
 // readAccounts reads one of the files; one that is missing is empty.

@@ -87,7 +87,7 @@ func (k *keeper) program(p *spawn.Program, t *target, files []int, terminal bool
 		p.Call("drop capability", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(n), 0, 0, 0)
 	}
 	p.Call("ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-	groups := make([]uint32, len(t.groups)+1) // one more, so that there is a first
+	groups := make([]uint32, len(t.groups)) // the first is t.gid
 	for i, g := range t.groups {
 		groups[i] = uint32(g)
 	}

@@ -74,6 +74,8 @@ func (k *keeper) serve() error {
 	}
 }
 
+const numSignals = 64
+
 // isolate makes the stub what processes of the tenant cannot look into.
 func isolate() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -82,9 +84,15 @@ func isolate() error {
 	if err := unix.CloseRange(3, ^uint(0), 0); err != nil {
 		return newError("close_range", "", err)
 	}
-	// The runtime keeps these ignored if they were when it started, as under
-	// nohup(1), and so would all processes of the tenant.
-	for _, sig := range []uintptr{uintptr(unix.SIGHUP), uintptr(unix.SIGINT)} {
+	// A signal from inside reaches the pid 1 of a namespace only if there is a
+	// handler for it (pid_namespaces(7)), and the runtime has one for each: most
+	// end the program. What is ignored, as under nohup(1), the processes of the
+	// tenant would inherit. By default SIGCHLD is ignored, yet children can be
+	// waited for, and without SIGURG the runtime preempts at function calls only.
+	for sig := uintptr(1); sig <= numSignals; sig++ {
+		if sig == uintptr(unix.SIGKILL) || sig == uintptr(unix.SIGSTOP) {
+			continue
+		}
 		var dfl [4]uint64 // struct sigaction: SIG_DFL, no flags
 		if _, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(ptr(&dfl)), 0, 8, 0, 0); e != 0 {
 			return newError("sigaction", "", e)

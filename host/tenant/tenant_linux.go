@@ -61,7 +61,7 @@ func open(c *Config) (*space, error) {
 		return nil, err
 	}
 	defer func() { closeAll(fds) }()
-	if err := c.checkLinux(); err != nil {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
 	s, err := startStub(c)
