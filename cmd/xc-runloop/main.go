@@ -3,6 +3,12 @@
 // describes; there is nothing to call it by hand for.
 package main
 
+// The run loop chooses GOMAXPROCS itself: the runtime need not look for cgroup
+// limits at every start, nor keep their files open.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 import (
 	"os"
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -23,6 +24,10 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("XC_INSIDE") != "" {
 		fmt.Println("pid", os.Getpid() != 1, "uid", os.Getuid())
+		if name, err := os.Readlink("/proc/self/fd/0"); err == nil && strings.HasPrefix(name, "/dev/pts/") {
+			_, err = os.Stat(name)
+			fmt.Println("terminal", err)
+		}
 		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
 		if line == "" {
 			os.Exit(9)
@@ -107,6 +112,23 @@ func TestIntegrationRunLoop(t *testing.T) {
 	if e, err := c.Exec(t.Context(), p, control.Stdio{}); err != nil || e.Code != 9 {
 		t.Errorf("exec: %+v, %v", e, err)
 	}
+	terminal := p
+	terminal.Terminal = true
+	out, give, err := os.Pipe()
+	must(t, err)
+	typed, typist, err := os.Pipe()
+	must(t, err)
+	_, err = typist.WriteString("\x04") // end of file
+	must(t, err)
+	if e, err := c.Exec(t.Context(), terminal, control.Stdio{Stdin: typed, Stdout: give}); err != nil || e.Code != 9 {
+		t.Errorf("exec in a terminal: %+v, %v", e, err)
+	}
+	must(t, give.Close())
+	if said, err := io.ReadAll(out); err != nil || !strings.Contains(string(said), "terminal <nil>\r\n") {
+		t.Errorf("in a terminal: %q, %v", said, err)
+	}
+	private, rss = memory(t, pid)
+	t.Logf("after a terminal: private %d KiB, resident %d KiB", private, rss)
 	_, err = w.WriteString("go\n")
 	must(t, err)
 	must(t, w.Close())

@@ -33,7 +33,7 @@ func launch(t Tenant, p control.Process, stdio control.Stdio, to emit) (*proc, e
 	var theirs []*os.File // our copies of what only the process is to have
 	defer func() { closeAll(theirs) }()
 	files := [3]*os.File{stdio.Stdin, stdio.Stdout, stdio.Stderr}
-	made, err := pr.streams(&files, p, &theirs)
+	made, err := pr.streams(t, &files, p, &theirs)
 	if err == nil {
 		pr.tree, err = t.Start(&Process{Args: p.Args, Env: p.Env, Dir: p.Dir, User: p.User, Files: files, Terminal: p.Terminal})
 	}
@@ -49,9 +49,9 @@ func launch(t Tenant, p control.Process, stdio control.Stdio, to emit) (*proc, e
 }
 
 // streams completes files. It returns the streams of pr.out.
-func (pr *proc) streams(files *[3]*os.File, p control.Process, theirs *[]*os.File) (made []logfile.Stream, err error) {
+func (pr *proc) streams(t Tenant, files *[3]*os.File, p control.Process, theirs *[]*os.File) (made []logfile.Stream, err error) {
 	if p.Terminal {
-		master, tty, err := openTerminal(p.Size)
+		master, tty, err := openTerminal(t, p.Size)
 		if err != nil {
 			return nil, err
 		}

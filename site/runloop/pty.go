@@ -11,11 +11,23 @@ import (
 	"github.com/joyboyid/xc/site/control"
 )
 
+// Terminals is what a [Tenant] may also have: pseudo-terminals of its own, so
+// that ttyname(3) finds them in the container. Without it they are the host's,
+// which is right for a jail: devfs(5) is one.
+type Terminals interface {
+	// Terminal opens a pseudo-terminal. Both files are the caller's.
+	Terminal() (master, tty *os.File, err error)
+}
+
 // openTerminal opens a pseudo-terminal with a window of this size. The master
 // does not block and can be given deadlines; the tty, which goes to programs,
-// blocks. (Package pty leaves both as they happen to be on each system.)
-func openTerminal(size control.Size) (master, tty *os.File, err error) {
-	m, t, err := pty.Open()
+// blocks. (Packages leave both as they happen to be on each system.)
+func openTerminal(tenant Tenant, size control.Size) (master, tty *os.File, err error) {
+	open := pty.Open
+	if t, ok := tenant.(Terminals); ok {
+		open = t.Terminal
+	}
+	m, t, err := open()
 	if err != nil {
 		return nil, nil, fmt.Errorf("open terminal: %w", err)
 	}
@@ -31,6 +43,9 @@ func openTerminal(size control.Size) (master, tty *os.File, err error) {
 		err = resize(master, size)
 	}
 	if err != nil {
+		if tty != nil {
+			err = errors.Join(err, tty.Close())
+		}
 		return nil, nil, fmt.Errorf("open terminal: %w", errors.Join(err, master.Close()))
 	}
 	return master, tty, nil
@@ -42,7 +57,7 @@ func reopen(f *os.File, nonblock bool) (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	// The mode is chosen before the *os.File that lasts is made from it.
+	// The mode is set before the *os.File that lasts is made from it.
 	if cerr := withFD(d, func(fd int) { err = unix.SetNonblock(fd, nonblock) }); cerr != nil || err != nil {
 		return nil, errors.Join(err, cerr, d.Close(), f.Close())
 	}
