@@ -1,13 +1,13 @@
-// Command xc-runloop is the process that each running container has to
-// itself. The engine starts it, with descriptors that package site/runloop
-// describes; there is nothing to call it by hand for.
-package main
-
 // The run loop chooses GOMAXPROCS itself: the runtime need not look for cgroup
 // limits at every start, nor keep their files open.
 //
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
+
+// Command xc-runloop is the process that each running container has to
+// itself. The engine starts it, with descriptors that package site/runloop
+// describes; there is nothing to call it by hand for.
+package main
 
 import (
 	"os"
