@@ -12,9 +12,12 @@ import (
 
 // cloneArgs is struct clone_args of clone3(2), as far as Linux 5.7 has it.
 type cloneArgs struct {
-	flags, pidfd, childTID, parentTID uint64
-	exitSignal, stack, stackSize, tls uint64
-	setTID, setTIDSize, cgroup        uint64
+	flags, pidfd uint64
+	_, _         uint64 // child_tid, parent_tid
+	exitSignal   uint64
+	_, _, _      uint64 // stack, stack_size, tls
+	_, _         uint64 // set_tid, set_tid_size
+	cgroup       uint64
 }
 
 // result is what the new process leaves behind when a call fails.
