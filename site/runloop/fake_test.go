@@ -20,6 +20,7 @@ import (
 // fakeTenant runs plain processes of this machine. A tree is a process group;
 // it is empty when nobody holds the write end of a pipe that all inherit.
 type fakeTenant struct {
+	blind  bool
 	mu     sync.Mutex
 	trees  []*fakeTree
 	closed bool
@@ -27,7 +28,8 @@ type fakeTenant struct {
 
 // fakeConfig is the tenant's part of a run loop's configuration.
 type fakeConfig struct {
-	Fail string // why it cannot be opened
+	Fail  string // why it cannot be opened
+	Blind bool   // trees are never seen empty
 }
 
 func openFake(config json.RawMessage) (runloop.Tenant, error) {
@@ -38,7 +40,7 @@ func openFake(config json.RawMessage) (runloop.Tenant, error) {
 	if c.Fail != "" {
 		return nil, errors.New(c.Fail)
 	}
-	return &fakeTenant{}, nil
+	return &fakeTenant{blind: c.Blind}, nil
 }
 
 func (t *fakeTenant) Start(p *runloop.Process) (runloop.Tree, error) {
@@ -62,7 +64,7 @@ func (t *fakeTenant) Start(p *runloop.Process) (runloop.Tree, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	tree := &fakeTree{pid: cmd.Process.Pid, exited: make(chan struct{}), empty: make(chan struct{})}
+	tree := &fakeTree{blind: t.blind, pid: cmd.Process.Pid, exited: make(chan struct{}), empty: make(chan struct{})}
 	t.trees = append(t.trees, tree)
 	go func() {
 		_ = cmd.Wait()
@@ -100,6 +102,7 @@ func (t *fakeTenant) Close() error {
 }
 
 type fakeTree struct {
+	blind  bool
 	pid    int
 	exited chan struct{}
 	empty  chan struct{}
@@ -118,8 +121,12 @@ func (t *fakeTree) Main(ctx context.Context) (syscall.WaitStatus, error) {
 }
 
 func (t *fakeTree) Empty(ctx context.Context) error {
+	empty := t.empty
+	if t.blind {
+		empty = nil
+	}
 	select {
-	case <-t.empty:
+	case <-empty:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -24,6 +24,7 @@ type loop struct {
 
 	starting sync.RWMutex  // held by Start, shared by Exec, until what it started is in procs
 	started  chan struct{} // closed when main runs
+	exited   chan struct{} // closed when main's first process is gone: exit is set
 	ended    chan struct{} // closed when all is over: result is set
 	result   control.Exit
 	failure  error // instead of a result: main was never started, or the record is not written
@@ -44,7 +45,7 @@ var _ control.Control = (*loop)(nil)
 
 func newLoop(cfg Config, t Tenant) *loop {
 	l := &loop{cfg: cfg, tenant: t, hub: newHub(true),
-		started: make(chan struct{}), ended: make(chan struct{}),
+		started: make(chan struct{}), exited: make(chan struct{}), ended: make(chan struct{}),
 		procs: map[*proc]struct{}{}, execs: map[string]*proc{}}
 	if cfg.LogPath != "" {
 		l.log = &logfile.Writer{Path: cfg.LogPath, MaxBytes: cfg.LogMax, MaxFiles: cfg.LogFiles}
@@ -126,6 +127,7 @@ func (l *loop) watch(p *proc, waitMain bool) {
 	seen := exit
 	l.exit = &seen
 	l.mu.Unlock()
+	close(l.exited)
 	if !waitMain {
 		if err := p.tree.Empty(ctx); err != nil {
 			exit.Error = fmt.Sprintf("descendants of main cannot be followed: %v", err)

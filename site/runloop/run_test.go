@@ -267,6 +267,22 @@ func TestAbandon(t *testing.T) {
 		}
 		noReader(t, s)
 	})
+	t.Run("of which the end is not seen", func(t *testing.T) {
+		s := newSite(t, fakeConfig{Blind: true})
+		s.start(sh("exit 3"), control.Stdio{})
+		for {
+			st, err := s.State(t.Context())
+			must(t, err)
+			if st.Exit != nil {
+				break
+			}
+		}
+		must(t, s.Abandon(t.Context()))
+		<-s.exited
+		if e, err := runloop.ReadExit(s.cfg.Dir); err != nil || e.Code != 3 {
+			t.Errorf("record %+v, %v", e, err)
+		}
+	})
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {

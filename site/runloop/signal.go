@@ -111,7 +111,11 @@ func (l *loop) Abandon(ctx context.Context) error {
 		case !l.retire(false):
 			l.end(&control.Exit{Code: 125, Error: "main was never started"})
 		case l.tenant.Kill() == nil:
-			<-l.ended // watch sees it end
+			<-l.exited
+			l.mu.Lock()
+			exit := *l.exit
+			l.mu.Unlock()
+			l.end(&exit) // does not depend on the tree being seen empty
 		default: // closing the tenant is the stronger means
 			l.end(&control.Exit{Code: 137, Lost: true, Error: "abandoned"})
 		}
