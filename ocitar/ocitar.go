@@ -150,9 +150,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // The causes that an Error wraps, besides those of the system.
 var (
-	ErrFormat = errors.New("malformed archive")     // what it is not is said before
+	ErrFormat = errors.New("malformed archive")
 	ErrLimit  = errors.New("limit exceeded")        // one of Limits
-	ErrName   = errors.New("name leaves the root")  // or is none
+	ErrName   = errors.New("name refused")          // it would leave the root, or is none
 	ErrData   = errors.New("corrupt or incomplete") // compressed data that does not decode
 )
 
