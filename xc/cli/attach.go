@@ -44,6 +44,8 @@ func (a *App) exec(ctx context.Context, e api.Engine, name string, opt api.ExecO
 		return err
 	}
 	defer s.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if err := s.begin(); err != nil {
 		return err
 	}
@@ -86,8 +88,6 @@ Signals are forwarded. With a terminal, the detach keys leave it running.`,
 }
 
 func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy bool, keys string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	if c.Terminal && !isTerminal(a.Stdin) {
 		interactive = false
 	}
@@ -96,6 +96,8 @@ func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy bo
 		return err
 	}
 	defer s.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	wait := a.wait(ctx, c.ID)
 	if err := s.begin(); err != nil {
 		return err
@@ -139,7 +141,8 @@ func (a *App) follow(ctx context.Context, c api.Container, s *streams, wait <-ch
 	case o := <-wait:
 		// The last output comes with the end of the attachment.
 		select {
-		case <-attached:
+		case err := <-attached:
+			o.err = errors.Join(o.err, err)
 		case <-giveUp:
 		}
 		return o

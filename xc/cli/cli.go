@@ -94,17 +94,11 @@ func (a *App) complain(err error) {
 // root is the tree of commands.
 func (a *App) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "xc",
-		Short:         "Run containers",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("there is no command %q; xc --help lists them", args[0])
-			}
-			return c.Help()
-		},
-		Args: cobra.ArbitraryArgs,
+		Use:                "xc",
+		Short:              "Run containers",
+		SilenceErrors:      true,
+		SilenceUsage:       true,
+		DisableSuggestions: true, // they take several lines
 	}
 	root.PersistentFlags().StringVar(&a.Socket, "socket", a.Socket, "socket of xcd (or $XC_SOCKET)")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -118,9 +112,10 @@ func (a *App) root() *cobra.Command {
 
 // failure gives an error of a run or an exec its exit code.
 func failure(err error) error {
+	var exit *exitError
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.As(err, &exit):
+		return err
 	case errors.Is(err, api.ErrCommandNotFound):
 		return &exitError{exitNotFound, err}
 	case errors.Is(err, api.ErrNotExecutable):

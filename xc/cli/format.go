@@ -58,6 +58,9 @@ func printRows[T any](w io.Writer, format, standard string, header T, rows []T) 
 	if err != nil {
 		return err
 	}
+	if err := t.Execute(io.Discard, header); err != nil { // also where there are no rows
+		return fmt.Errorf("--format: %w", err)
+	}
 	if table {
 		rows = append([]T{header}, rows...)
 	}
@@ -74,11 +77,10 @@ func printRows[T any](w io.Writer, format, standard string, header T, rows []T) 
 func unescape(s string) string { return strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(s) }
 
 // printObject prints one object: as text, JSON, or by a template.
-func printObject(w io.Writer, format string, v any, text func(io.Writer)) error {
+func printObject(w io.Writer, format string, v any, text func(io.Writer) error) error {
 	switch format {
 	case "":
-		text(w)
-		return nil
+		return text(w)
 	case "json":
 		return printJSON(w, v)
 	}

@@ -38,9 +38,9 @@ func ago(d time.Duration) string { return duration(d) + " ago" }
 
 // size is a number of bytes in decimal units, as Docker shows it.
 func size(n int64) string {
-	f, units := float64(n), []string{"B", "kB", "MB", "GB", "TB", "PB"}
+	f, units := float64(max(n, 0)), []string{"B", "kB", "MB", "GB", "TB", "PB"}
 	i := 0
-	for ; f >= 1000 && i < len(units)-1; i++ {
+	for ; f >= 999.5 && i < len(units)-1; i++ { // which would be shown as 1e+03
 		f /= 1000
 	}
 	return strconv.FormatFloat(f, 'g', 3, 64) + units[i]

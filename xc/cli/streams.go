@@ -39,7 +39,8 @@ type streams struct {
 	mu    sync.Mutex
 	saved *term.State // of the terminal here, while it is raw
 
-	winch chan os.Signal
+	winch  chan os.Signal
+	resize sync.WaitGroup // who reads winch
 }
 
 // connect prepares the streams. The caller closes them.
@@ -129,7 +130,7 @@ func (s *streams) relay(resize func(api.Size)) {
 	}
 	s.winch = make(chan os.Signal, 1)
 	signal.Notify(s.winch, syscall.SIGWINCH)
-	go func() {
+	s.resize.Go(func() {
 		defer s.rescue()
 		last := s.size()
 		for range s.winch {
@@ -138,7 +139,7 @@ func (s *streams) relay(resize func(api.Size)) {
 				last = size
 			}
 		}
-	}()
+	})
 	if s.typed != nil {
 		go s.carryTyped()
 	}
@@ -213,7 +214,7 @@ func (s *streams) close() {
 	if s.winch != nil {
 		signal.Stop(s.winch)
 		close(s.winch)
-		s.winch = nil
+		s.resize.Wait()
 	}
 	s.given()
 	if s.typed != nil {

@@ -78,7 +78,7 @@ func infoCommand(a *App, f *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		return printObject(a.Stdout, *format, info, func(w io.Writer) {
+		return printObject(a.Stdout, *format, info, func(w io.Writer) error {
 			t := tabwriter.NewWriter(w, 0, 1, 1, ' ', 0)
 			for _, l := range []struct {
 				name  string
@@ -91,10 +91,10 @@ func infoCommand(a *App, f *pflag.FlagSet) action {
 			} {
 				fmt.Fprintf(t, "%s:\t%v\n", l.name, l.value)
 			}
-			t.Flush()
 			for _, warning := range info.Warnings {
-				fmt.Fprintln(w, "WARNING:", warning)
+				fmt.Fprintf(t, "WARNING: %s\n", warning)
 			}
+			return t.Flush()
 		})
 	}
 }
@@ -112,8 +112,9 @@ func versionCommand(a *App, f *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		return printObject(a.Stdout, *format, versions{a.Version, v}, func(w io.Writer) {
-			fmt.Fprintf(w, "xc %s\nengine %s (API revision %d, %s, %s)\n", a.Version, v.Version, v.Revision, v.Go, v.Platform)
+		return printObject(a.Stdout, *format, versions{a.Version, v}, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "xc %s\nengine %s (API revision %d, %s, %s)\n", a.Version, v.Version, v.Revision, v.Go, v.Platform)
+			return err
 		})
 	}
 }
