@@ -1,9 +1,7 @@
 package ns
 
 import (
-	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -100,84 +98,4 @@ func Private() error {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
 	return nil
-}
-
-// Overlay makes a tree of layers.
-func Overlay(l Layers, a Attr) (*Tree, error) {
-	if len(l.Lower) == 0 {
-		return nil, errors.New("overlay: no lower layer")
-	}
-	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("fsopen overlay: %w", err)
-	}
-	defer unix.Close(fs)
-	if err := configure(fs, l); err != nil {
-		return nil, err
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return nil, fmt.Errorf("mount overlay: %w%s", err, complaint(fs))
-	}
-	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(a))
-	if err != nil {
-		return nil, fmt.Errorf("fsmount overlay: %w", err)
-	}
-	return &Tree{fd}, nil
-}
-
-// configure names the layers one by one ("lowerdir+", Linux 6.5), so that there
-// may be as many as the kernel takes (500), and names need no escapes. Before,
-// the list is one option, of at most 255 bytes, and mount(2) has to do.
-func configure(fs int, l Layers) error {
-	var open []int
-	defer func() {
-		for _, fd := range open {
-			unix.Close(fd)
-		}
-	}()
-	set := func(key, dir string) error {
-		value := dir
-		if len(dir) > maxValue || !filepath.IsAbs(dir) {
-			fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return fmt.Errorf("overlay %s %s: %w", key, dir, err)
-			}
-			open = append(open, fd)
-			value = "/proc/self/fd/" + strconv.Itoa(fd)
-		}
-		if err := unix.FsconfigSetString(fs, key, value); err != nil {
-			return fmt.Errorf("overlay %s %s: %w%s", key, dir, err, complaint(fs))
-		}
-		return nil
-	}
-	for _, dir := range l.Lower {
-		if err := set("lowerdir+", dir); err != nil {
-			return err
-		}
-	}
-	if l.Upper == "" {
-		return nil
-	}
-	if err := set("upperdir", l.Upper); err != nil {
-		return err
-	}
-	if err := set("workdir", l.Work); err != nil || !l.Volatile {
-		return err
-	}
-	if err := unix.FsconfigSetFlag(fs, "volatile"); err != nil {
-		return fmt.Errorf("overlay volatile: %w%s", err, complaint(fs))
-	}
-	return nil
-}
-
-// maxValue is how long a value of fsconfig(2) may be, in bytes (fs/fsopen.c).
-const maxValue = 255
-
-// complaint returns what the file system has to say about an error; fsopen(2).
-func complaint(fs int) string {
-	var b [512]byte
-	if n, err := unix.Read(fs, b[:]); err == nil && n > 2 {
-		return " (" + string(b[2:n]) + ")"
-	}
-	return ""
 }

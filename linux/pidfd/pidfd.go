@@ -61,6 +61,9 @@ func (h *Handle) Info() (Info, error) { return h.info() }
 // Close closes the descriptor; it does nothing to the process. Waiters return
 // os.ErrClosed.
 func (h *Handle) Close() error {
+	if h.open.Err() != nil {
+		return os.ErrClosed
+	}
 	h.shut()
 	return h.file.Close()
 }
