@@ -36,7 +36,7 @@ func openStream(ctx context.Context, layer io.Reader, limits Limits) (*stream, e
 	if s.kind, err = detect(head[:n]); err != nil {
 		return nil, err
 	}
-	s.raw = newPump(whole)
+	s.raw = newPump(source{whole})
 	s.plain = s.raw
 	if s.kind == None {
 		return s, nil
@@ -44,10 +44,30 @@ func openStream(ctx context.Context, layer io.Reader, limits Limits) (*stream, e
 	dec, err := s.decompressor()
 	if err != nil {
 		s.raw.Stop()
+		if errors.As(err, new(*sourceError)) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%s: %v: %w", s.kind, err, ErrData)
 	}
 	s.plain = newPump(dec)
 	return s, nil
+}
+
+// A source marks the errors of the reader that a layer comes from, so that they are
+// told from those of the data through whatever stands in between.
+type source struct{ r io.Reader }
+
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return "read layer: " + e.err.Error() }
+func (e *sourceError) Unwrap() error { return e.err }
+
+func (s source) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if err != nil && err != io.EOF {
+		err = &sourceError{err}
+	}
+	return n, err
 }
 
 // detect names the compression of a stream that starts with head.
@@ -116,8 +136,7 @@ func (f *inflater) Read(b []byte) (int, error) {
 	}
 	switch {
 	case err == io.EOF || errors.Is(err, ErrLimit):
-	case f.s.raw.err != nil && errors.Is(err, f.s.raw.err):
-		err = fmt.Errorf("read layer: %w", err)
+	case errors.As(err, new(*sourceError)) || errors.Is(err, errStopped):
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		err = fmt.Errorf("zstd window of more than %d bytes: %w", f.s.limits.window(), ErrLimit)
 	default:
@@ -180,7 +199,7 @@ func (s *stream) finish(sum *Summary) error {
 	sum.DiffID, sum.TarSize = s.plain.Digest(), s.plain.count.Load()
 	if s.raw != s.plain {
 		if _, err := io.Copy(io.Discard, s.raw); err != nil {
-			return fmt.Errorf("read layer: %w", err)
+			return err
 		}
 	}
 	sum.Digest, sum.Size = s.raw.Digest(), s.raw.count.Load()

@@ -302,6 +302,25 @@ func TestDevicePolicy(t *testing.T) {
 	}
 }
 
+func TestReaderFails(t *testing.T) {
+	because := errors.New("because")
+	layer := archive(m{name: "f", data: strings.Repeat("x", 3000)})
+	var gz bytes.Buffer
+	w := gzip.NewWriter(&gz)
+	w.Write(layer)
+	w.Close()
+	for what, b := range map[string][]byte{"plain": layer[:1000], "gzip": gz.Bytes()[:gz.Len()/2]} {
+		r := io.MultiReader(bytes.NewReader(b), errReader{because})
+		if _, err := new(Unpacker).Unpack(context.Background(), t.TempDir(), r); !errors.Is(err, because) || errors.Is(err, ErrData) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+type errReader struct{ err error }
+
+func (r errReader) Read([]byte) (int, error) { return 0, r.err }
+
 func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	because := errors.New("because")
