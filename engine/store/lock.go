@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // ErrLocked says that another engine holds the state directory.
@@ -62,6 +63,10 @@ func NewLock(stateDir string) (*Lock, error) {
 		return nil, fmt.Errorf("lock state directory: %w", err)
 	}
 	err = flock(f)
+	for i := 0; errors.Is(err, syscall.EWOULDBLOCK) && i < inheritTries && !alive(readHolder(f).PID); i++ {
+		time.Sleep(inheritWait)
+		err = flock(f)
+	}
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		h := readHolder(f)
 		err = &ErrLocked{StateDir: stateDir, PID: h.PID, Socket: h.Socket}
@@ -77,6 +82,20 @@ func NewLock(stateDir string) (*Lock, error) {
 	return l, nil
 }
 
+// A process that was killed while it started another one leaves it its open
+// files until that one has executed its program: for that moment a dead engine
+// holds the lock.
+const (
+	inheritTries = 100
+	inheritWait  = 20 * time.Millisecond
+)
+
+// alive tells whether there is a process with this number. Of none, which the
+// holder has not written yet, it says that there is.
+func alive(pid int) bool {
+	return pid == 0 || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}
+
 func flock(f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
@@ -88,7 +107,7 @@ func flock(f *os.File) error {
 
 // readHolder reads what the holder wrote; nothing when it is about to.
 func readHolder(f *os.File) (h holder) {
-	b, err := io.ReadAll(io.LimitReader(f, 4096))
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, 4096))
 	if err != nil || json.Unmarshal(b, &h) != nil {
 		return holder{}
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -66,10 +67,8 @@ func (s *Store) open() error {
 	if s.lock, err = os.OpenFile(filepath.Join(s.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
-	if err := unix.Flock(int(s.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
-		return ErrLocked
-	} else if err != nil {
-		return os.NewSyscallError("flock", err)
+	if err := lock(s.lock); err != nil {
+		return err
 	}
 	// Temporary files are of no use to anyone but their writer; partial blobs stay.
 	tmps, err := filepath.Glob(filepath.Join(s.dir, ingestDir, "tmp-*"))
@@ -95,6 +94,30 @@ func (s *Store) open() error {
 	}
 	s.layout = casext.NewEngine(engine)
 	return s.layout.Clean(context.Background()) // debris of umoci's, local and quick
+}
+
+// A process that was killed while it started another one leaves it its open
+// files until that one has executed its program: for that moment a dead process
+// holds the lock.
+const (
+	lockTries = 50
+	lockWait  = 20 * time.Millisecond
+)
+
+// lock takes the lock of the store, flock(2).
+func lock(f *os.File) error {
+	for i := 0; ; i++ {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case err != unix.EWOULDBLOCK && err != unix.EINTR:
+			return os.NewSyscallError("flock", err)
+		case i == lockTries:
+			return ErrLocked
+		}
+		time.Sleep(lockWait)
+	}
 }
 
 // Close gives the store up. Blobs that are open stay readable.
