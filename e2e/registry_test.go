@@ -1,0 +1,159 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// startRegistry starts Debian's docker-registry on a loopback port and returns
+// its address.
+func startRegistry(t *testing.T) string {
+	t.Helper()
+	for _, p := range []string{"docker-registry", "skopeo"} {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("%s is not installed: apt-get install %s", p, p)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	dir := t.TempDir()
+	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n", dir, addr)
+	path := filepath.Join(dir, "config.yml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("docker-registry", "serve", path)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill() //nolint:errcheck // Wait reaps it
+		cmd.Wait()         //nolint:errcheck // killed
+	})
+	within(t, "docker-registry", func() {
+		for {
+			if resp, err := http.Get("http://" + addr + "/v2/"); err == nil {
+				resp.Body.Close()
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	return addr
+}
+
+// push makes an image of layers and has skopeo push it.
+func push(t *testing.T, name string, layers ...string) {
+	t.Helper()
+	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	for _, path := range layers {
+		l, err := tarball.LayerFromFile(path, tarball.WithMediaType(types.OCILayer))
+		if err == nil {
+			img, err = mutate.AppendLayers(img, l)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = file.DeepCopy()
+	file.OS, file.Architecture = "linux", "amd64"
+	file.Config.Cmd, file.Config.Env, file.Config.WorkingDir = []string{"sh", "-c", "pwd; echo $FROM"}, []string{"PATH=/bin", "FROM=image"}, "/etc"
+	if img, err = mutate.ConfigFile(img, file); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	p, err := layout.Write(dir, empty.Index)
+	if err == nil {
+		err = p.AppendImage(img, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": "x"}))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("skopeo", "copy", "--dest-tls-verify=false", "oci:"+dir+":x", "docker://"+name).CombinedOutput()
+	if err != nil {
+		t.Fatalf("skopeo copy: %v: %s", err, out)
+	}
+}
+
+func TestIntegrationPull(t *testing.T) {
+	d := newDaemon(t)
+	registry := startRegistry(t)
+	root := writeRoot(t, t.TempDir())
+	push(t, registry+"/team/root:v1", root)
+	if out, stderr, code := d.xc("pull", registry+"/team/root:v1"); code != 0 {
+		t.Fatalf("pull: %d: %s%s", code, out, stderr)
+	}
+	if out := d.must("run", "--rm", registry+"/team/root:v1"); out != "/etc\nimage\n" {
+		t.Errorf("run of what was pulled: %q", out)
+	}
+	// run pulls what is missing.
+	push(t, registry+"/team/other:v2", root)
+	out, stderr, code := d.xc("run", "--rm", registry+"/team/other:v2", "cat", "/etc/os-release")
+	if out != "NAME=busybox\n" || code != 0 {
+		t.Errorf("run of what is to be pulled: %q, %q, %d", out, stderr, code)
+	}
+	out, stderr, code = d.xc("pull", registry+"/team/nosuch:v1")
+	if code != 125 && code != 1 || !strings.Contains(stderr, "nosuch") {
+		t.Errorf("pull of nothing: %q, %q, %d", out, stderr, code)
+	}
+	d.must("rmi", registry+"/team/root:v1", registry+"/team/other:v2")
+}
+
+// A pull whose daemon is killed again and again ends right.
+func TestIntegrationPullKilledAtRandom(t *testing.T) {
+	d := newDaemon(t)
+	registry := startRegistry(t)
+	dir := t.TempDir()
+	// Two layers that take a moment.
+	big := filepath.Join(dir, "big")
+	if err := os.Mkdir(big, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		if err := os.WriteFile(filepath.Join(big, fmt.Sprint("f", i)), []byte(strings.Repeat(fmt.Sprintf("%d ", i), 200_000)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	layer := filepath.Join(dir, "layer.tar")
+	if out, err := exec.Command("tar", "-C", dir, "-cf", layer, "big").CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	push(t, registry+"/big:1", writeRoot(t, dir), layer)
+	for i := range 8 {
+		pull := d.command("pull", registry+"/big:1")
+		if err := pull.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(10+i*25) * time.Millisecond) // later each time
+		d.kill(syscall.SIGKILL)
+		pull.Wait() //nolint:errcheck // its daemon died, or it had finished
+		d.start()
+	}
+	d.must("pull", registry+"/big:1")
+	if out := d.must("run", "--rm", registry+"/big:1", "sh", "-c", "ls /big | wc -l"); strings.TrimSpace(out) != "40" {
+		t.Errorf("files in what was pulled: %q", out)
+	}
+	d.must("rmi", registry+"/big:1")
+}
