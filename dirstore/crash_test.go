@@ -68,7 +68,7 @@ func TestKilledAnywhere(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "roots")
 	for range 15 {
 		kill(t, dir, rand.IntN(10), time.Duration(rand.IntN(10_000))*time.Microsecond)
-		s, err := dirstore.Open(dir, nil)
+		s, err := dirstore.Open(dir, &dirstore.Options{Mode: dirstore.Copy})
 		if err != nil {
 			t.Fatal(err)
 		}
