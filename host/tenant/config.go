@@ -62,6 +62,9 @@ type Config struct {
 	// When empty, all processes of the tenant count as one tree.
 	Cgroup  string `json:"cgroup,omitempty"`
 	ShmSize int64  `json:"shm_size,omitempty"` // of /dev/shm, bytes; 0 is 64 MiB
+	// Unconfined: all system calls may be made that capabilities allow. Otherwise
+	// the default filter of package linux/seccomp holds.
+	Unconfined bool `json:"unconfined,omitempty"`
 }
 
 // Kinds of roots.

@@ -132,6 +132,18 @@ func TestIntegrationAlone(t *testing.T) {
 	}
 }
 
+// TestIntegrationFilter: the filter holds, and not where it was not wanted.
+func TestIntegrationFilter(t *testing.T) {
+	s := plain(t)
+	if out := sh(t, s, "grep ^Seccomp: /proc/self/status; unshare -U true 2>&1 || echo refused"); !strings.HasPrefix(out, "Seccomp:\t2\n") || !strings.HasSuffix(out, "refused\n") {
+		t.Errorf("output %q", out)
+	}
+	s = openTenant(t, Config{ID: "test", Network: "none", Root: Root{Kind: Bind, Dir: makeRoot(t)}, Unconfined: true})
+	if out := sh(t, s, "grep ^Seccomp: /proc/self/status"); out != "Seccomp:\t0\n" {
+		t.Errorf("output %q", out)
+	}
+}
+
 // TestIntegrationSignalsToPid1: the stub cannot be killed or stopped from inside.
 func TestIntegrationSignalsToPid1(t *testing.T) {
 	s := plain(t)

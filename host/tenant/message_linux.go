@@ -19,6 +19,7 @@ type setupRequest struct {
 	network  bool // the last descriptor is a network namespace to enter
 	cgroup   bool // a cgroup namespace of its own
 	shmSize  int
+	filter   string // of system calls, as the kernel takes it; none when empty
 }
 
 type startRequest struct {
@@ -84,6 +85,7 @@ func (s *setupRequest) encode(e *encoder) {
 	e.flag(s.network)
 	e.flag(s.cgroup)
 	e.num(s.shmSize)
+	e.str(s.filter)
 }
 
 func (q *request) decode(b []byte) error {
@@ -95,7 +97,7 @@ func (q *request) decode(b []byte) error {
 				Kind: d.str(), Lower: d.list(), Upper: d.str(), Work: d.str(), Volatile: d.flag(), Dir: d.str(),
 			},
 			readOnly: d.flag(), mounts: d.list(), hostname: d.str(),
-			network: d.flag(), cgroup: d.flag(), shmSize: d.num(),
+			network: d.flag(), cgroup: d.flag(), shmSize: d.num(), filter: d.str(),
 		}
 	case askStart:
 		q.start = &startRequest{args: d.list(), env: d.list(), dir: d.str(), user: d.str(), terminal: d.flag()}

@@ -10,7 +10,7 @@ import (
 var requests = []request{
 	{setup: &setupRequest{
 		root:     Root{Kind: Overlay, Lower: []string{"/b", "/a"}, Upper: "/u", Work: "/w", Volatile: true},
-		readOnly: true, mounts: []string{"/data"}, hostname: "box", network: true, cgroup: true, shmSize: 1 << 30,
+		readOnly: true, mounts: []string{"/data"}, hostname: "box", network: true, cgroup: true, shmSize: 1 << 30, filter: "\x00\xff",
 	}},
 	{setup: &setupRequest{root: Root{Kind: Bind, Dir: "/r"}}},
 	{start: &startRequest{args: []string{"sh", "", strings.Repeat("x", 1<<17)}, env: []string{"A=b"}, dir: "/", user: "ann", terminal: true}},

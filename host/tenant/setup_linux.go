@@ -45,6 +45,7 @@ func (k *keeper) setup(c *setupRequest, sources []int) error {
 			return newError("hostname", c.hostname, err)
 		}
 	}
+	k.filter = []byte(c.filter)
 	return k.prepare()
 }
 

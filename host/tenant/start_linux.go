@@ -102,7 +102,20 @@ func (k *keeper) program(p *spawn.Program, t *target, files []int, terminal bool
 	setCaps(p, caps)
 	p.Call("chdir", unix.SYS_CHDIR, p.String(t.dir))
 	p.Call("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	k.confine(p)
 	return nil
+}
+
+// confine sets the filter of system calls, under which execve(2) itself is made.
+func (k *keeper) confine(p *spawn.Program) {
+	if len(k.filter) == 0 {
+		return
+	}
+	prog := &unix.SockFprog{
+		Len:    uint16(len(k.filter) / filterInstruction),
+		Filter: (*unix.SockFilter)(unsafe.Pointer(&k.filter[0])),
+	}
+	p.Call("seccomp", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, p.Pointer(ptr(prog)))
 }
 
 // limitFiles sets the soft limit of open files; the hard limit stays.

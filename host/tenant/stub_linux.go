@@ -33,9 +33,10 @@ const stubSocket = 0
 
 // keeper is the stub: pid 1 of the tenant.
 type keeper struct {
-	root *inroot.Root
-	drop []int // capabilities that what it starts must not have
-	keep ns.Caps
+	root   *inroot.Root
+	drop   []int // capabilities that what it starts must not have
+	keep   ns.Caps
+	filter []byte // of system calls
 
 	mu      sync.Mutex   // held from before a start until its answer is sent
 	started map[int]bool // children that were asked for and not reaped

@@ -2,7 +2,6 @@ package tenant
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/joyboyid/xc/linux/cgroup"
-	"github.com/joyboyid/xc/linux/ns"
 	"github.com/joyboyid/xc/linux/pidfd"
 	"github.com/joyboyid/xc/linux/spawn"
 	"github.com/joyboyid/xc/site/runloop"
@@ -38,103 +36,6 @@ type space struct {
 	reaped  chan struct{} // closed and replaced when a process was reaped
 	closing sync.Once
 	closed  error
-}
-
-// Open makes a tenant. The descriptors that the configuration names are closed
-// when it returns. The process that calls it must be root, and must be a
-// program whose main begins with [Main].
-func Open(config json.RawMessage) (runloop.Tenant, error) {
-	c, err := parse(config)
-	if err != nil {
-		return nil, err
-	}
-	s, err := open(c)
-	if err != nil {
-		return nil, fmt.Errorf("tenant %s: %w", c.ID, err)
-	}
-	return s, nil
-}
-
-func open(c *Config) (*space, error) {
-	fds, err := openSources(c)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { closeAll(fds) }()
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	s, err := startStub(c)
-	if err != nil {
-		return nil, fmt.Errorf("start pid 1: %w", err)
-	}
-	if c.Network == "none" {
-		net, err := newNetwork()
-		if err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-		fds = append(fds, net)
-	}
-	if _, err := s.wire.call(request{setup: c.setup()}, fds, nil); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
-}
-
-// setup is what the stub needs to know.
-func (c *Config) setup() *setupRequest {
-	s := &setupRequest{
-		root: c.Root, readOnly: c.ReadOnly, hostname: c.Hostname,
-		network: c.Network == "none", cgroup: c.Cgroup != "", shmSize: int(c.ShmSize),
-	}
-	for _, m := range c.Mounts {
-		s.mounts = append(s.mounts, m.Destination)
-	}
-	return s
-}
-
-// openSources clones the trees that are to be mounted, which has to be done in
-// the mount namespace they are from. Inherited descriptors are closed.
-func openSources(c *Config) ([]int, error) {
-	var out []int
-	var failed error
-	for _, m := range c.Mounts {
-		tree, err := openSource(m)
-		if m.FD > 0 {
-			unix.Close(m.FD)
-		}
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("mount on %s: %w", m.Destination, err))
-			continue
-		}
-		out = append(out, tree.FD())
-	}
-	if failed != nil {
-		closeAll(out)
-		return nil, failed
-	}
-	return out, nil
-}
-
-func openSource(m Mount) (*ns.Tree, error) {
-	dir, path := unix.AT_FDCWD, m.Source
-	if m.FD > 0 {
-		dir, path = m.FD, ""
-	} else if path == "" {
-		return nil, unix.ENOENT
-	}
-	t, err := ns.Clone(dir, path)
-	if err != nil {
-		return nil, err
-	}
-	attr := ns.NoDev
-	if m.ReadOnly {
-		attr |= ns.MountReadOnly
-	}
-	if err := t.Set(attr); err != nil {
-		return nil, errors.Join(err, t.Close())
-	}
-	return t, nil
 }
 
 // startStub starts this program again as pid 1 of new namespaces.

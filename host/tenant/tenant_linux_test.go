@@ -49,7 +49,7 @@ func makeRoot(t testing.TB) string {
 	b, err := os.ReadFile(busybox)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, "bin/busybox"), b, 0o755))
-	for _, n := range strings.Fields("sh true cat ls id sleep mknod mount umount hostname kill setsid grep stat ps ln chroot tty dd env pwd ip wc head test") {
+	for _, n := range strings.Fields("sh true cat ls id sleep mknod mount umount hostname kill setsid grep stat ps ln chroot tty dd env pwd ip wc head test unshare") {
 		must(t, os.Symlink("busybox", filepath.Join(dir, "bin", n)))
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "etc/passwd"), []byte("root:x:0:0::/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n"), 0o644))

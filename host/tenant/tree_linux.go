@@ -65,21 +65,28 @@ func (t *tree) Empty(ctx context.Context) error {
 	case <-t.space.gone:
 		return nil // with pid 1 the kernel has killed and reaped all
 	}
-	var notice chan error
+	watch, stop := context.WithCancel(ctx)
+	notice := make(chan error, 1)
+	watching := false
+	defer func() {
+		stop()
+		if watching {
+			<-notice // it holds descriptors until then
+		}
+	}()
 	for {
 		reaped, empty, err := t.census()
 		if empty || err != nil {
 			return err
 		}
-		if t.group != nil && notice == nil {
-			notice = make(chan error, 1)
-			watch, cancel := context.WithCancel(ctx)
-			defer cancel()
+		if t.group != nil && !watching {
+			watching = true
 			go func() { notice <- t.group.WaitEmpty(watch) }()
 		}
 		select {
 		case <-reaped:
 		case err := <-notice:
+			watching = false
 			if err != nil {
 				return err
 			}
