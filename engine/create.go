@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,20 +24,13 @@ import (
 // messages.
 var nameRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$`)
 
-// newID returns a letter and 11 base32 characters (55 bits): it fits in an
-// interface name, is never all digits and has no dot, which a jail name could
-// not bear.
-func newID() string {
-	return "c" + strings.ToLower(rand.Text()[:11])
-}
-
 // CreateContainer implements api.Containers.
 func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (api.Container, error) {
 	if err := e.begin(); err != nil {
 		return api.Container{}, err
 	}
 	defer e.end()
-	id := newID()
+	id := e.host.NewID()
 	p, release, err := e.planContainer(ctx, id, spec)
 	defer release() // the record says from then on that the image is in use
 	if err != nil {

@@ -101,7 +101,11 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if err := e.images.open(e); err != nil {
 		return err
 	}
-	return e.recover(ctx)
+	if err := e.recover(ctx); err != nil {
+		return err
+	}
+	e.ready()
+	return nil
 }
 
 // Close gives the engine up. Containers go on running; operations under way

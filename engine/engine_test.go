@@ -74,7 +74,7 @@ func openEngine(t *testing.T, dir string, trace func(string)) *engine.Engine {
 // config is that of an engine in dir. Its roots are on ZFS when a dataset for
 // tests was made, see makeDatasets.
 func config(dir string) engine.Config {
-	c := engine.Config{StateDir: filepath.Join(dir, "state"), RunDir: filepath.Join(dir, "run")}
+	c := engine.Config{StateDir: filepath.Join(dir, "state"), RunDir: filepath.Join(dir, "run"), Spare: true}
 	if parent := os.Getenv(datasetEnv); parent != "" {
 		c.ImageDataset, c.ContainerDataset = datasets(parent, dir)
 	}

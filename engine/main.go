@@ -38,7 +38,7 @@ func Main() {
 	}
 	switch os.Args[1] {
 	case asHelper + runLoopName:
-		os.Exit(runloop.Main(tenant.Open))
+		os.Exit(runloop.Main(tenant.Prepare))
 	case asHelper + ocitarName:
 		os.Exit(confine.Main(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}

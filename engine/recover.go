@@ -48,7 +48,11 @@ func (e *Engine) recover(ctx context.Context) error {
 			e.cfg.Report(fmt.Errorf("recover container %s: %w", c.plan.Name, err))
 		}
 	}
-	return e.host.Sweep(ctx)
+	ids := map[string]bool{}
+	for id := range e.containers {
+		ids[id] = true
+	}
+	return e.host.Sweep(ctx, ids)
 }
 
 func (e *Engine) recoverContainer(ctx context.Context, c *container) error {

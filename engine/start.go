@@ -79,7 +79,21 @@ func (e *Engine) start(ctx context.Context, c *container, opt api.StartOptions) 
 		return errors.Join(err, s.Run.Unwind(ctx))
 	}
 	e.watch(c, &loop)
+	e.ready()
 	return nil
+}
+
+// ready makes a run loop ready for the next start, in the background.
+func (e *Engine) ready() {
+	if !e.cfg.Spare || e.begin() != nil {
+		return
+	}
+	go func() {
+		defer e.end()
+		if err := e.host.Ready(); err != nil {
+			e.cfg.Report(fmt.Errorf("keep a run loop ready: %w", err))
+		}
+	}()
 }
 
 func mainProcess(c *container, size api.Size) control.Process {

@@ -40,6 +40,7 @@ type Host struct {
 	dirs    *dirstore.Store
 	store   rootStore
 	program string // the run loop's, for execve(2)
+	spares  spares
 }
 
 // Open looks at the machine and opens the store of roots.
@@ -75,6 +76,7 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 
 // Close closes what Open opened.
 func (h *Host) Close() error {
+	h.closeSpare()
 	if h.zfs == nil {
 		return nil
 	}
@@ -169,6 +171,13 @@ func (h *Host) loopback(id jail.ID) error {
 	}
 	return nil
 }
+
+// A run loop has neither group nor environment here.
+func (h *Host) makeGroup(string) error  { return nil }
+func (h *Host) dropGroup(string) error  { return nil }
+func (h *Host) loopEnv(string) []string { return []string{} }
+
+func (h *Host) sweepGroups(context.Context, map[string]bool) error { return nil }
 
 // jailParams are the parameters of a container's jail: what jail(8) would be
 // given. What is not here has the kernel's default, which for allow.* is no,

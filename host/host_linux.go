@@ -28,9 +28,10 @@ type Host struct {
 	cfg     Config
 	dirs    *dirstore.Store
 	store   rootStore // dirs
-	program string   // the run loop's, for execve(2)
-	sealed  *os.File // what program names: a memfd that nobody can write to
-	cgroups string   // where our groups go; empty: there is no cgroup2 to write to
+	program string    // the run loop's, for execve(2)
+	sealed  *os.File  // what program names: a memfd that nobody can write to
+	cgroups string    // where our groups go; empty: there is no cgroup2 to write to
+	spares  spares
 }
 
 // Open looks at the machine and opens the store of roots.
@@ -53,6 +54,7 @@ func Open(_ context.Context, c Config) (*Host, error) {
 
 // Close closes what Open opened.
 func (h *Host) Close() error {
+	h.closeSpare()
 	if h.sealed == nil {
 		return nil
 	}
@@ -125,16 +127,18 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 	if h.cgroups != "" {
 		t.Cgroup = h.cgroup(s.ID)
 		steps = append(steps, step(kindCgroup, thing{Path: t.Cgroup}, func(context.Context) error {
-			g, err := cgroup.Make(t.Cgroup)
-			if err != nil {
-				return err
+			if h.spareOf(s.ID) != nil {
+				return nil
 			}
-			return g.Close()
+			return h.makeGroup(s.ID)
 		}))
 	}
 	var err error
 	if t.Root, err = h.root(s); err != nil {
 		return nil, err
+	}
+	if len(s.Mounts) > 0 {
+		h.dropSpare(h.spareOf(s.ID)) // it could not be given the files
 	}
 	var files []*os.File
 	for _, m := range s.Mounts {
@@ -187,6 +191,34 @@ func (h *Host) RootDir(s Spec) string {
 // cgroup is the group of a site.
 func (h *Host) cgroup(id string) string {
 	return filepath.Join(h.cgroups, "xc-"+h.cfg.Tag+"-"+id)
+}
+
+// makeGroup makes the group of a site.
+func (h *Host) makeGroup(id string) error {
+	if h.cgroups == "" {
+		return nil
+	}
+	g, err := cgroup.Make(h.cgroup(id))
+	if err != nil {
+		return err
+	}
+	return g.Close()
+}
+
+// dropGroup kills what is in the group of a site, and removes it.
+func (h *Host) dropGroup(id string) error {
+	if h.cgroups == "" {
+		return nil
+	}
+	return h.removeCgroup(context.Background(), thing{Path: h.cgroup(id)})
+}
+
+// loopEnv is the environment of a run loop.
+func (h *Host) loopEnv(id string) []string {
+	if h.cgroups == "" {
+		return []string{}
+	}
+	return []string{tenant.GroupEnv + "=" + h.cgroup(id)}
 }
 
 // removeCgroup kills what is in a site's group and removes it.

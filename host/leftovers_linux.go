@@ -3,6 +3,8 @@ package host
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,18 +16,16 @@ import (
 func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 	var left []string
 	add := func(kind, name, id string) {
-		if !ids[id] {
+		if !ids[id] && h.spareOf(id) == nil {
 			left = append(left, kind+" "+name)
 		}
 	}
-	groups, err := filepath.Glob(filepath.Join(h.cgroups, "xc-"+h.cfg.Tag+"-*"))
+	groups, err := h.groups()
 	if err != nil {
 		return nil, err
 	}
-	for _, g := range groups {
-		if h.cgroups != "" {
-			add("cgroup", g, strings.TrimPrefix(filepath.Base(g), "xc-"+h.cfg.Tag+"-"))
-		}
+	for id, path := range groups {
+		add("cgroup", path, id)
 	}
 	if err := h.leftDirs(add); err != nil {
 		return nil, err
@@ -41,6 +41,31 @@ func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 		return nil, err
 	}
 	return left, leftLoops(h.cfg.SitesDir, add)
+}
+
+// groups are the cgroups that carry our tag, by the ids of their sites.
+func (h *Host) groups() (map[string]string, error) {
+	out := map[string]string{}
+	if h.cgroups == "" {
+		return out, nil
+	}
+	prefix := h.cgroup("")
+	paths, err := filepath.Glob(prefix + "*")
+	for _, p := range paths {
+		out[strings.TrimPrefix(p, prefix)] = p
+	}
+	return out, err
+}
+
+// sweepGroups removes the groups of spare run loops whose engine has died.
+func (h *Host) sweepGroups(ctx context.Context, ids map[string]bool) error {
+	groups, err := h.groups()
+	for id, path := range groups {
+		if !ids[id] && h.spareOf(id) == nil {
+			err = errors.Join(err, h.removeCgroup(ctx, thing{Path: path}))
+		}
+	}
+	return err
 }
 
 // leftMounts finds mounts below the state directory in our own namespace.

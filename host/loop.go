@@ -44,25 +44,57 @@ func (h *Host) Dial(ctx context.Context, id string) (*Loop, error) {
 
 // loopSteps make a run loop: its socket, then the process, whose configuration
 // may depend on the steps before. The tenant's files are inherited from
-// descriptor firstFile on.
+// descriptor firstFile on. A run loop that was kept ready for this site (see
+// NewID) is used instead of a new one.
 func (h *Host) loopSteps(id string, configure func() (runloop.Config, error), files []*os.File, loop *Loop) []site.Step {
 	path := h.socketPath(id)
-	var listener *os.File
+	var started *started
 	return []site.Step{
 		step(kindSocket, thing{Path: path}, func(context.Context) (err error) {
-			listener, err = listen(path)
-			return err
+			if started = h.takeSpare(id); started != nil {
+				return os.Rename(h.sparePath(id), path)
+			}
+			return nil
 		}),
 		step(kindRunLoop, thing{Path: path}, func(ctx context.Context) error {
-			defer listener.Close()
-			cfg, err := configure()
-			if err != nil {
-				return err
+			if started == nil {
+				var err error
+				if started, err = h.startLoop(id, path, files); err != nil {
+					return err
+				}
 			}
-			return h.startLoop(id, cfg, listener, files, loop)
+			cfg, err := configure()
+			if err == nil {
+				err = started.configure(cfg)
+			}
+			if err != nil {
+				return errors.Join(err, started.abandon())
+			}
+			loop.Control = control.ControlClient{C: ipc.NewClient(started.conn, ipc.Limits{})}
+			return nil
 		}),
 	}
 }
+
+// started is a run loop that waits for its configuration.
+type started struct {
+	conn   *ipc.Conn
+	config *os.File // to be written, once
+}
+
+// configure lets the run loop go on.
+func (s *started) configure(cfg runloop.Config) error {
+	b, err := json.Marshal(cfg)
+	if err != nil {
+		return err
+	}
+	_, err = s.config.Write(b)
+	return errors.Join(err, s.config.Close())
+}
+
+// abandon ends a run loop that was not configured: it sees the end of its
+// configuration, and of the connection.
+func (s *started) abandon() error { return errors.Join(s.config.Close(), s.conn.Close()) }
 
 // listen makes the control socket. It is the engine that makes it, so that it
 // can be dialled from the moment the run loop exists; the socket's file
@@ -83,30 +115,35 @@ func listen(path string) (*os.File, error) {
 // Descriptors of a run loop; see package runloop.
 const firstFile = 6
 
-// startLoop starts the process and hands it its listener, one end of a first
-// connection, and its configuration.
-func (h *Host) startLoop(id string, cfg runloop.Config, listener *os.File, files []*os.File, loop *Loop) error {
+// startLoop starts the process, with a listener on path and one end of a first
+// connection.
+func (h *Host) startLoop(id, path string, files []*os.File) (*started, error) {
+	listener, err := listen(path)
+	if err != nil {
+		return nil, err
+	}
+	defer listener.Close()
 	conn, theirs, err := lifeline()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer theirs.Close()
-	in, err := configFile(cfg)
+	in, out, err := os.Pipe()
 	if err != nil {
-		return errors.Join(err, conn.Close())
+		return nil, errors.Join(err, conn.Close())
 	}
 	defer in.Close()
+	s := &started{conn: conn, config: out}
 	cmd := exec.Cmd{
-		Path: h.program, Args: append(append([]string{}, h.cfg.RunLoop[1:]...), id), Dir: "/", Env: []string{},
+		Path: h.program, Args: append(append([]string{}, h.cfg.RunLoop[1:]...), id), Dir: "/", Env: h.loopEnv(id),
 		ExtraFiles:  append([]*os.File{listener, theirs, in}, files...),
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	if err := cmd.Start(); err != nil {
-		return errors.Join(fmt.Errorf("start run loop: %w", err), conn.Close())
+		return nil, errors.Join(fmt.Errorf("start run loop: %w", err), s.abandon())
 	}
 	go cmd.Wait() //nolint:errcheck // reaps it; what became of the container is in the exit record
-	loop.Control = control.ControlClient{C: ipc.NewClient(conn, ipc.Limits{})}
-	return nil
+	return s, nil
 }
 
 // lifeline makes the first connection; the second end is the run loop's.
@@ -120,23 +157,6 @@ func lifeline() (ours *ipc.Conn, theirs *os.File, err error) {
 		return nil, nil, errors.Join(err, ours.Close())
 	}
 	return ours, theirs, nil
-}
-
-// configFile is a file from which the configuration can be read once.
-func configFile(cfg runloop.Config) (*os.File, error) {
-	b, err := json.Marshal(cfg)
-	if err != nil {
-		return nil, err
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		w.Write(b) //nolint:errcheck // the run loop sees its end
-		w.Close()
-	}()
-	return r, nil
 }
 
 // undoTime bounds how long a run loop may take to give up its tenant.

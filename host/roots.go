@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 
 	"github.com/opencontainers/go-digest"
 
@@ -20,8 +21,11 @@ type rootStore interface {
 // Roots are the unpacked chains of image layers.
 func (h *Host) Roots() store.Roots { return h.store }
 
-// Sweep removes the debris of drafts.
-func (h *Host) Sweep(ctx context.Context) error { return h.store.Sweep(ctx) }
+// Sweep removes what a crash can have left that is in no journal: drafts, and
+// the run loop that was kept ready. The ids are those of all containers.
+func (h *Host) Sweep(ctx context.Context, ids map[string]bool) error {
+	return errors.Join(h.store.Sweep(ctx), h.sweepSpares(), h.sweepGroups(ctx, ids))
+}
 
 func (h *Host) removeRoot(ctx context.Context, t thing) error { return h.store.Remove(ctx, t.Name) }
 

@@ -20,5 +20,5 @@ func main() {
 	if tenant.Main() { // on Linux this program is also pid 1 of the container
 		return
 	}
-	os.Exit(runloop.Main(tenant.Open))
+	os.Exit(runloop.Main(tenant.Prepare))
 }

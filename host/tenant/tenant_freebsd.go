@@ -19,6 +19,12 @@ import (
 // and needs no stub.
 func Main() bool { return loopback() }
 
+// GroupEnv is of Linux.
+const GroupEnv = "XC_CGROUP"
+
+// Prepare returns Open: everything here depends on the configuration.
+func Prepare() runloop.Opener { return Open }
+
 // cell is a tenant of FreeBSD: a jail that exists already.
 type cell struct {
 	id      string

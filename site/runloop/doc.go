@@ -13,6 +13,9 @@
 //	4  one end of a connected pair of UNIX sockets: control for the starter
 //	5  its configuration, a [Config] as JSON, read to its end
 //
+// The configuration may come long after the start: a run loop can be kept ready.
+// One that gets none, since its starter has died, ends.
+//
 // Arguments are "xc-runloop ID", for ps(1). The process makes a session of its
 // own, so it must not be started as the leader of a process group without
 // being that of a session too. It has /dev/null as its standard streams and

@@ -8,5 +8,5 @@ import (
 
 // The whole of a program like xc-runloop, over any tenant.
 func ExampleMain() {
-	os.Exit(runloop.Main(openFake))
+	os.Exit(runloop.Main(func() runloop.Opener { return openFake }))
 }

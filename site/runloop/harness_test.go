@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		if err = errors.Join(err, f.Close()); err != nil {
 			panic(err)
 		}
-		os.Exit(runloop.Main(openFake))
+		os.Exit(runloop.Main(func() runloop.Opener { return openFake }))
 	}
 	os.Exit(m.Run())
 }

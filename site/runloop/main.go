@@ -33,18 +33,27 @@ const (
 // the last answers.
 const farewell = 2 * time.Second
 
+// Opener opens a tenant from its part of the configuration.
+type Opener = func(config json.RawMessage) (Tenant, error)
+
 // Main is the whole of a run loop; it is called first in main, after what the
 // tenant's package wants called there, and returns the process's exit status.
-// What goes wrong before it can serve it says on stderr.
-func Main(open func(config json.RawMessage) (Tenant, error)) int {
-	if err := run(open); err != nil {
+// Prepare is called at once, before there is a configuration, which may be long
+// in coming: it can begin what does not depend on it. What goes wrong before it
+// can serve Main says on stderr.
+func Main(prepare func() Opener) int {
+	if err := run(prepare); err != nil {
 		fmt.Fprintf(os.Stderr, "xc-runloop: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-func run(open func(json.RawMessage) (Tenant, error)) error {
+func run(prepare func() Opener) error {
+	for fd := fdListener; fd <= fdConfig; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	open := prepare()
 	listener, starter, cfg, err := inherit()
 	if err != nil {
 		return err
@@ -69,9 +78,6 @@ func run(open func(json.RawMessage) (Tenant, error)) error {
 
 // inherit takes over the descriptors and reads the configuration.
 func inherit() (net.Listener, *ipc.Conn, Config, error) {
-	for fd := fdListener; fd <= fdConfig; fd++ {
-		unix.CloseOnExec(fd)
-	}
 	f := os.NewFile(fdConfig, "configuration")
 	cfg, err := readConfig(f)
 	if err = errors.Join(err, f.Close()); err != nil {
