@@ -113,18 +113,24 @@ func Mask(paths ...string) error {
 		}
 	}()
 	for _, p := range paths {
-		err := unix.Mount("/dev/null", p, "", unix.MS_BIND, "")
-		if errors.Is(err, unix.ENOTDIR) && empty < 0 {
-			empty, err = emptyDir()
-			if err != nil {
-				return fmt.Errorf("mask %s: %w", p, err)
+		// Looked at first: a bind that is refused costs the kernel a grace period.
+		var st unix.Stat_t
+		err := unix.Lstat(p, &st)
+		switch {
+		case errors.Is(err, unix.ENOENT):
+			continue
+		case err != nil:
+		case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+			err = unix.Mount("/dev/null", p, "", unix.MS_BIND, "")
+		default:
+			if empty < 0 {
+				empty, err = emptyDir()
 			}
-			err = unix.ENOTDIR
+			if err == nil {
+				err = cover(empty, p)
+			}
 		}
-		if errors.Is(err, unix.ENOTDIR) {
-			err = cover(empty, p)
-		}
-		if err != nil && !errors.Is(err, unix.ENOENT) {
+		if err != nil {
 			return fmt.Errorf("mask %s: %w", p, err)
 		}
 	}
