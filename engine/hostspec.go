@@ -11,7 +11,7 @@ import (
 // hostSpec is a container as the host is told of it.
 func (e *Engine) hostSpec(c *container) host.Spec {
 	s := host.Spec{
-		ID: c.id, Chain: c.plan.Chain, Dir: c.plan.Spec.Rootfs, ReadOnly: c.plan.Spec.ReadOnly,
+		ID: c.id, Chain: c.plan.Chain, Dir: c.plan.Spec.Rootfs, ReadOnly: c.plan.Spec.ReadOnly, Volatile: c.plan.Spec.AutoRemove,
 		Hostname: c.plan.Hostname, Network: c.plan.Network, Linux: c.plan.Linux, Log: e.logPath(c.id),
 	}
 	for _, m := range c.plan.Spec.Mounts {

@@ -49,6 +49,7 @@ type Spec struct {
 	Chain    string // chain id of the root's layers; exclusive with Dir
 	Dir      string // a given root directory
 	ReadOnly bool
+	Volatile bool // what is written into the root need not survive a power cut: it is never started again
 	Hostname string
 	Network  string // "none" or "host"
 	Linux    bool   // the root holds programs for Linux

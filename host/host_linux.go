@@ -165,7 +165,7 @@ func (h *Host) root(s Spec) (tenant.Root, error) {
 	if l.Dir != "" {
 		return tenant.Root{Kind: tenant.Bind, Dir: l.Dir}, nil
 	}
-	r := tenant.Root{Kind: tenant.Overlay, Upper: filepath.Join(l.Base, l.Upper), Work: filepath.Join(l.Base, l.Work)}
+	r := tenant.Root{Kind: tenant.Overlay, Volatile: s.Volatile, Upper: filepath.Join(l.Base, l.Upper), Work: filepath.Join(l.Base, l.Work)}
 	for _, dir := range l.Lower {
 		r.Lower = append(r.Lower, filepath.Join(l.Base, dir))
 	}
@@ -244,7 +244,7 @@ func (h *Host) Platforms() []string { return []string{h.Platform()} }
 
 // CanRun tells why a platform cannot run here, or nil.
 func (h *Host) CanRun(os, arch string) error {
-	if os == "linux" && (arch == runtime.GOARCH || arch == "386" && runtime.GOARCH == "amd64") {
+	if os == "linux" && arch == runtime.GOARCH {
 		return nil
 	}
 	return fmt.Errorf("an image for %s/%s cannot run on %s: %w", os, arch, h.Platform(), errors.ErrUnsupported)
