@@ -16,7 +16,7 @@ import (
 
 const (
 	victimEnv = "XC_DIRSTORE_VICTIM"
-	files     = 200 // of a tree
+	files     = 50 // of a tree
 )
 
 func TestMain(m *testing.M) {
@@ -66,7 +66,7 @@ func victim(dir string) error {
 // roots that are there are whole, and Sweep removes the rest.
 func TestKilledAnywhere(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "roots")
-	for range 15 {
+	for range 8 {
 		kill(t, dir, rand.IntN(10), time.Duration(rand.IntN(10_000))*time.Microsecond)
 		s, err := dirstore.Open(dir, &dirstore.Options{Mode: dirstore.Copy})
 		if err != nil {

@@ -178,9 +178,13 @@ func address(b []byte) uintptr {
 	return uintptr(unsafe.Pointer(&b[0]))
 }
 
-// syncTree makes a tree durable. FreeBSD's sync(2) does not wait, and there is
-// no syncfs(2): each file and directory is flushed.
+// syncTree makes a tree durable. There is no syncfs(2), and sync(2) does not
+// wait (sys_sync, sys/kern/vfs_syscalls.c: MNT_NOWAIT): it starts the writing in
+// bulk, then each file and directory is waited for.
 func syncTree(dir string) error {
+	if err := unix.Sync(); err != nil {
+		return os.NewSyscallError("sync", err)
+	}
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.IsDir() && !e.Type().IsRegular() {
 			return err

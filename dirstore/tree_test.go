@@ -117,7 +117,7 @@ func plant(t *testing.T, root string) {
 	_, err1 := f.WriteAt([]byte("begin"), 4096)
 	_, err2 := f.WriteAt([]byte("middle"), 1<<20)
 	must(t, err1, err2, f.Truncate(8<<20), f.Close())
-	for i := range 600 { // more than one reading of a directory
+	for i := range 520 { // more than one reading of a directory
 		must(t, os.WriteFile(in(fmt.Sprintf("d/e/n%d", i)), []byte{byte(i)}, 0o600))
 	}
 	for _, name := range []string{"d/file", "d/e", "d", "."} {
@@ -190,7 +190,7 @@ func deep(t *testing.T, dir string, levels int) {
 
 func TestRemoveOfAnyDepth(t *testing.T) {
 	dir := t.TempDir()
-	deep(t, dir+"/deep", 2000)
+	deep(t, dir+"/deep", 600)
 	must(t, os.WriteFile(dir+"/deep/.deep-1", nil, 0o600)) // a name that would be used
 	must(t, os.MkdirAll(dir+"/deep/.deep-2/x", 0o700))
 	must(t, removeTree(t.Context(), dir, "deep"))

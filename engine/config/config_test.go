@@ -115,6 +115,9 @@ func TestLoad(t *testing.T) {
 // The documentation has the keys, all of them and no others.
 func TestDocumented(t *testing.T) {
 	b, err := os.ReadFile("../../docs/configuration.md")
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("needs the source tree: run it in engine/config of a clone")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
