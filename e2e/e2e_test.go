@@ -22,6 +22,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	cmd := exec.Command("go", "build", "-o", dir+"/", "../xc", "../xcd", "../cmd/xc-runloop", "../ocitar/cmd/ocitar")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -30,10 +31,13 @@ var programs = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
+// built is the directory of the programs, once there is one.
+var built string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, _ := programs(); os.Geteuid() == 0 && dir != "" {
-		os.RemoveAll(dir)
+	if built != "" {
+		os.RemoveAll(built)
 	}
 	os.Exit(code)
 }
