@@ -81,8 +81,8 @@ func engineConfig(c config.Config, log zerolog.Logger) engine.Config {
 	ec := engine.Config{
 		StateDir: c.StateDir, RunDir: c.RunDir, LogsDir: c.LogsDir,
 		ImageDataset: c.ImageDataset, ContainerDataset: c.ContainerDataset, DevfsOffset: c.DevfsIDOffset,
-		LogMax: c.LogMaxSize, LogFiles: c.LogFiles, Registries: map[string]engine.Registry{},
-		RunLoop: beside("xc-runloop"), Ocitar: beside("ocitar"),
+		LogMax: c.LogMaxSize, LogFiles: c.LogFiles, Credentials: c.Credentials, Registries: map[string]engine.Registry{},
+		RunLoop: beside("xc-runloop"), Ocitar: beside("ocitar"), Spare: true,
 		Report: func(err error) { log.Error().Err(err).Msg("engine") },
 	}
 	for host, r := range c.Registries {

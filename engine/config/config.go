@@ -44,7 +44,8 @@ type Config struct {
 	LogFiles   int
 	LogLevel   string // one of Levels
 
-	Registries map[string]Registry // by host or host:port
+	Registries  map[string]Registry // by host or host:port
+	Credentials string              // path of a file as Docker's config.json
 }
 
 // Registry is how to speak to a registry.
@@ -118,6 +119,7 @@ func keys() []setting {
 		{"log_files", number(func(c *Config) *int { return &c.LogFiles }, 1, 1000)},
 		{"log_level", text(func(c *Config) *string { return &c.LogLevel }, isLevel)},
 		{"registries", (*parser).registries},
+		{"credentials", path(func(c *Config) *string { return &c.Credentials })},
 	}
 }
 

@@ -19,6 +19,7 @@ func TestParse(t *testing.T) {
 state_dir: /data/xc
 run_dir: /run/xc
 logs_dir: "/var/log/xc"
+credentials: /root/.docker/config.json
 socket_path: /run/xc.sock
 socket_group: 1001
 image_dataset: zroot/xc/images
@@ -34,7 +35,7 @@ registries:
   ghcr.io:
 `))
 	want := config.Config{
-		StateDir: "/data/xc", RunDir: "/run/xc", LogsDir: "/var/log/xc", SocketPath: "/run/xc.sock", SocketGroup: "1001",
+		StateDir: "/data/xc", RunDir: "/run/xc", LogsDir: "/var/log/xc", Credentials: "/root/.docker/config.json", SocketPath: "/run/xc.sock", SocketGroup: "1001",
 		ImageDataset: "zroot/xc/images", ContainerDataset: "zroot/xc/containers", DevfsIDOffset: 2000,
 		LogMaxSize: 64 << 20, LogFiles: 5, LogLevel: "debug",
 		Registries: map[string]config.Registry{
