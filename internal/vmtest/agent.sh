@@ -1,0 +1,32 @@
+# The guest's side of vmtest: agent.sh DISK CHANNEL DIR
+#
+# Lines on CHANNEL order runs: "run ID BLOCKS" unpacks the tar archive at the
+# head of DISK (BLOCKS of 64 KiB) and runs its script "run", whose output goes
+# back between two lines only this run can have: "^ID start" and "^ID exit N",
+# where ^ is the byte 036. The device is a tty: raw, it carries any byte.
+LC_ALL=C disk=$1 dir=$3disk=$1 dir=$3 export LC_ALL
+disk=$1 dir=$3
+exec 3<>"$2" || exit 1
+stty raw -echo <&3 || exit 1
+mkdir -p "$dir" && cd "$dir" || exit 1
+printf '\036agent ready\n' >&3
+
+while read -r word id blocks <&3; do
+	[ "$word" = run ] || continue
+	printf '\036%s start\n' "$id" >&3
+	# What an earlier run left mounted here is not ours to empty: -xdev.
+	[ ! -d work ] || find work -xdev -delete 2>/dev/null
+	rm -f output
+	mkdir -p work && mkfifo output || continue
+	# Through a pipe, so that tests see no terminal; and named, so that a
+	# process a test left behind holds cat, not us.
+	cat output >&3 &
+	{
+		if dd if="$disk" bs=65536 count="$blocks" 2>/dev/null | tar -xpf - -C work; then
+			sh work/run
+		else
+			echo "vmtest: guest: cannot unpack the files of the test" && false
+		fi
+		printf '\036%s exit %d\n' "$id" $?
+	} >output 2>&1 </dev/null
+done
