@@ -79,7 +79,6 @@ func (e *Engine) start(ctx context.Context, c *container, opt api.StartOptions) 
 		return errors.Join(err, s.Run.Unwind(ctx))
 	}
 	e.watch(c, &loop)
-	e.ready()
 	return nil
 }
 
@@ -95,6 +94,10 @@ func (e *Engine) ready() {
 		}
 	}()
 }
+
+// settled is when a container that was started no longer needs all of the
+// machine for its own start.
+const settled = 50 * time.Millisecond
 
 func mainProcess(c *container, size api.Size) control.Process {
 	return control.Process{
@@ -123,7 +126,11 @@ func (e *Engine) watch(c *container, loop *host.Loop) {
 	go func() {
 		defer e.watchers.Done()
 		defer loop.Close()
+		later := time.AfterFunc(settled, e.ready)
 		exit, err := loop.Control.Wait(e.ctx)
+		if later.Stop() {
+			e.ready()
+		}
 		if e.ctx.Err() != nil {
 			return
 		}
