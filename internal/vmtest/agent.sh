@@ -5,7 +5,7 @@
 # back between two lines only this run can have: "^ID start" and "^ID exit N",
 # where ^ is the byte 036. The device is a tty: raw, it carries any byte.
 LC_ALL=C disk=$1 dir=$3disk=$1 dir=$3 export LC_ALL
-disk=$1 dir=$3
+disk=$1 dir=$3 cat=
 exec 3<>"$2" || exit 1
 stty raw -echo <&3 || exit 1
 mkdir -p "$dir" && cd "$dir" || exit 1
@@ -19,13 +19,15 @@ while read -r word id blocks <&3; do
 	rm -f output
 	mkdir -p work && mkfifo output || continue
 	# Through a pipe, so that tests see no terminal; and named, so that a
-	# process a test left behind holds cat, not us.
+	# process a test left behind holds cat, not us, until the next job.
+	[ -z "$cat" ] || kill "$cat" 2>/dev/null
 	cat output >&3 &
+	cat=$!
 	{
-		if dd if="$disk" bs=65536 count="$blocks" 2>/dev/null | tar -xpf - -C work; then
+		if unpacked=$(dd if="$disk" bs=65536 count="$blocks" 2>/dev/null | tar -xpf - -C work 2>&1); then
 			sh work/run
 		else
-			echo "vmtest: guest: cannot unpack the files of the test" && false
+			echo "vmtest: guest: cannot unpack the test's files: $unpacked" && false
 		fi
 		printf '\036%s exit %d\n' "$id" $?
 	} >output 2>&1 </dev/null

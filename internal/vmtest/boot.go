@@ -88,10 +88,7 @@ func boot(ctx context.Context, dir string, o options, accel string) (v *vm, err 
 		err = v.prepare(ctx, o)
 	}
 	if err != nil {
-		if tail := v.con.tail(); tail != "" {
-			err = fmt.Errorf("%w; the guest's console:\n%s", err, tail)
-		}
-		err = errors.Join(err, v.kill())
+		err = errors.Join(v.con.explain(err), v.kill())
 		v.close()
 		return nil, err
 	}
@@ -142,8 +139,11 @@ func sparse(name string, size int64) error {
 }
 
 func qemuFailed(dir string, err error) error {
+	if err == nil { // -no-reboot
+		return errors.New("the guest was reset while it booted")
+	}
 	log, _ := os.ReadFile(filepath.Join(dir, qemuLog)) // only for the message
-	return fmt.Errorf("qemu ended: %v: %s", err, strings.TrimSpace(string(log)))
+	return fmt.Errorf("qemu ended: %w: %s", err, strings.TrimSpace(string(log)))
 }
 
 // login brings the guest to run the agent.

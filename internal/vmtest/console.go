@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -60,14 +61,18 @@ func (c *console) send(line string) error {
 	return err
 }
 
-// tail is the end of the console's text, for messages.
-func (c *console) tail() string {
-	lines := strings.Split(strings.TrimSpace(c.text()), "\n")
-	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+// explain adds the end of the console's text, where there is any.
+func (c *console) explain(err error) error {
+	text := strings.TrimSpace(c.text())
+	if text == "" {
+		return err
+	}
+	lines := strings.Split(text, "\n")
+	return fmt.Errorf("%w; the guest's console:\n%s", err, strings.Join(lines[max(0, len(lines)-40):], "\n"))
 }
 
 // panicLine is what the kernel says first of a panic, see kern_shutdown.c,
 // vpanic.
-var panicLine = regexp.MustCompile(`(?m)^panic: .*$`)
+var panicLine = regexp.MustCompile(`(?m)^panic: .*\n`)
 
-func (c *console) panicked() string { return panicLine.FindString(c.text()) }
+func (c *console) panicked() string { return strings.TrimSpace(panicLine.FindString(c.text())) }

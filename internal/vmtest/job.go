@@ -198,6 +198,8 @@ func addFile(t *tar.Writer, name, file string) error {
 	if st.IsDir() {
 		name += "/"
 	}
+	// As bytes: in GNU's format tar(1) takes names as they are in any locale.
+	h.Format = tar.FormatGNU
 	h.Name, h.Uid, h.Gid, h.Uname, h.Gname = name, 0, 0, "", ""
 	if err := t.WriteHeader(h); err != nil || !st.Mode().IsRegular() {
 		return err

@@ -110,7 +110,7 @@ func (o *options) prepare() (dir string, err error) {
 	if err := os.MkdirAll(o.state, 0o700); err != nil {
 		return "", err
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%q %d %v %q %q %q %q %d %q", o.image, st.Size(), st.ModTime(), o.kernel, o.append, o.accel, o.memory, o.cpus, o.pool))
+	key := sha256.Sum256(fmt.Appendf(nil, "%q %d %v %q %q %q %q %d %q %q", o.image, st.Size(), st.ModTime(), o.kernel, o.append, o.accel, o.memory, o.cpus, o.pool, agentScript))
 	dir = filepath.Join(o.state, fmt.Sprintf("%x", key[:4]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err

@@ -167,7 +167,7 @@ func (v *vm) order(ctx context.Context, blocks int64, w io.Writer) (exit int, er
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return 0, fmt.Errorf("%w; its console:\n%s", err, v.con.tail())
+	return 0, v.con.explain(err)
 }
 
 // watch waits for a panic, until the console or ctx ends.
