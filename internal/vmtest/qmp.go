@@ -27,8 +27,7 @@ func dialQMP(path string) (*qmp, error) {
 	}
 	q := &qmp{conn: conn, dec: json.NewDecoder(conn)}
 	if err := q.do(nil, "qmp_capabilities", nil); err != nil {
-		conn.Close()
-		return nil, err
+		return nil, errors.Join(err, conn.Close())
 	}
 	return q, nil
 }

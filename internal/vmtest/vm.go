@@ -37,8 +37,8 @@ type vm struct {
 	channel *channel
 	qmp     *qmp
 
-	conns       []net.Conn // all of them
-	channelConn net.Conn
+	conns       []io.Closer // all of them
+	channelConn io.Closer
 }
 
 // open joins the VM that runs in dir, or boots one.
@@ -218,7 +218,7 @@ func stopAll(state string) error {
 	}
 	for _, dir := range dirs {
 		if q, err := dialQMP(filepath.Join(dir, qmpSocket)); err == nil {
-			v := &vm{dir: dir, qmp: q, conns: []net.Conn{q.conn}}
+			v := &vm{dir: dir, qmp: q, conns: []io.Closer{q.conn}}
 			err := v.kill()
 			v.close()
 			if err != nil {
