@@ -80,7 +80,7 @@ func (p Param) String() string {
 		if err == nil {
 			return p.name + "=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(addrs), " ", ","), "[]")
 		}
-	case len(p.value) > 0 && p.value[len(p.value)-1] == 0 && !(len(p.value) == 4 && strings.ContainsRune(string(p.value[:3]), 0)):
+	case len(p.value) > 0 && p.value[len(p.value)-1] == 0 && (len(p.value) != 4 || !strings.ContainsRune(string(p.value[:3]), 0)):
 		return p.name + "=" + string(p.value[:len(p.value)-1])
 	case len(p.value) == 4:
 		return p.name + "=" + strconv.Itoa(int(int32(binary.NativeEndian.Uint32(p.value))))

@@ -102,7 +102,7 @@ func (tr *Tree) put(e Event) {
 	if tr.err != nil {
 		return
 	}
-	if len(tr.queue)-tr.head >= maxQueue && !(e.Kind == Exit && e.PID == tr.root) {
+	if len(tr.queue)-tr.head >= maxQueue && (e.Kind != Exit || e.PID != tr.root) {
 		if last := &tr.queue[len(tr.queue)-1]; last.Kind == Lost && last.PID == 0 {
 			return
 		}

@@ -169,7 +169,6 @@ type pack struct {
 	dir     *dir // the directory of the last item
 	dirName string
 	notDir  string // the last path that was Put and is no directory
-	buf     []byte
 }
 
 func (pk *pack) item(it item) error {

@@ -41,11 +41,10 @@ func (z *ZFS) Diff(ctx context.Context, from, to string) iter.Seq2[Change, error
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		r, w := io.Pipe()
-		ended := make(chan error, 1)
+		ended := make(chan struct{})
 		go func() {
-			err := z.stream(ctx, "diff", to, nil, w, "diff", "-FH", from, to)
-			w.CloseWithError(err)
-			ended <- err
+			defer close(ended)
+			w.CloseWithError(z.stream(ctx, "diff", to, nil, w, "diff", "-FH", from, to))
 		}()
 		defer func() {
 			cancel()

@@ -40,7 +40,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, dir string, replicas int, image string, command []string) error {
+func run(ctx context.Context, dir string, replicas int, image string, command []string) (err error) {
 	e, err := engine.Open(ctx, engine.Config{
 		StateDir: dir, RunDir: filepath.Join(dir, "run"),
 		Report: func(err error) { fmt.Fprintln(os.Stderr, "embed:", err) },
@@ -48,7 +48,7 @@ func run(ctx context.Context, dir string, replicas int, image string, command []
 	if err != nil {
 		return err
 	}
-	defer e.Close()
+	defer func() { err = errors.Join(err, e.Close()) }()
 	if _, err := e.InspectImage(ctx, image); errors.Is(err, fs.ErrNotExist) {
 		fmt.Println("pulling", image)
 		_, err = e.PullImage(ctx, image, api.PullOptions{}, nil)

@@ -67,13 +67,10 @@ func (t *tree) Empty(ctx context.Context) error {
 	}
 	watch, stop := context.WithCancel(ctx)
 	notice := make(chan error, 1)
+	var watcher sync.WaitGroup
+	defer watcher.Wait() // it holds descriptors until then
+	defer stop()
 	watching := false
-	defer func() {
-		stop()
-		if watching {
-			<-notice // it holds descriptors until then
-		}
-	}()
 	for {
 		reaped, empty, err := t.census()
 		if empty || err != nil {
@@ -81,7 +78,7 @@ func (t *tree) Empty(ctx context.Context) error {
 		}
 		if t.group != nil && !watching {
 			watching = true
-			go func() { notice <- t.group.WaitEmpty(watch) }()
+			watcher.Go(func() { notice <- t.group.WaitEmpty(watch) })
 		}
 		select {
 		case <-reaped:

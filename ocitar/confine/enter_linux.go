@@ -65,9 +65,10 @@ func pivot(root string) error {
 	}
 	// pivot_root(2), NOTES: "." for both, and the old root, now on top, unmounted.
 	err := unix.PivotRoot(".", ".")
-	if err == nil {
+	switch err {
+	case nil:
 		err = unix.Unmount(".", unix.MNT_DETACH)
-	} else if err == unix.EINVAL { // the old root is the initial ramfs, which cannot be left
+	case unix.EINVAL: // the old root is the initial ramfs, which cannot be left
 		if err = unix.Mount(".", "/", "", unix.MS_MOVE, ""); err == nil {
 			err = unix.Chroot(".")
 		}
