@@ -70,6 +70,14 @@ func TestIntegrationKilledAtRandom(t *testing.T) {
 			t.Fatalf("kill %d: keeper has pid %q, had %q", i, got, pid)
 		}
 	}
+	// Nothing is left of what was to remove itself and has run; one that was
+	// created only waits for its start, or its removal.
+	for line := range strings.Lines(d.must("ps", "-a", "--format", "{{.Names}} {{.State}}")) {
+		name, state, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.HasPrefix(name, "xc-") && state != "created" {
+			t.Errorf("%s is left, %s", name, state)
+		}
+	}
 	if out := d.must("exec", "keeper", "echo", "there"); out != "there\n" {
 		t.Errorf("exec: %q", out)
 	}
@@ -82,7 +90,12 @@ func waitRunning(t *testing.T, d *daemon, name string) {
 	t.Helper()
 	within(t, "the start of "+name, func() {
 		for {
-			if out, _, _ := d.xc("inspect", "--format", "{{.State}}", name); out == "running\n" {
+			out, _, _ := d.xc("inspect", "--format", "{{.State}} {{if .Exit}}{{.Exit.Error}}{{end}}", name)
+			if out == "running \n" {
+				return
+			}
+			if strings.HasPrefix(out, "exited") {
+				t.Errorf("%s: %s", name, out)
 				return
 			}
 			time.Sleep(5 * time.Millisecond)

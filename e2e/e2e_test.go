@@ -173,10 +173,10 @@ func (d *daemon) cleanUp() {
 			t.Errorf("rm -f %s: %s", id, stderr)
 		}
 	}
+	d.kill(syscall.SIGTERM) // and the run loop that it keeps ready
 	if left := leftovers(t, d.dir, tag); len(left) > 0 {
 		t.Errorf("left on the host: %q", left)
 	}
-	d.kill(syscall.SIGTERM)
 	if t.Failed() {
 		t.Log(d.logText())
 	}

@@ -64,15 +64,15 @@ func (c Config) filled() (Config, error) {
 	if c.RunDir == "" {
 		c.RunDir = "/var/run/xc"
 	}
-	for _, dir := range []*string{&c.StateDir, &c.RunDir} {
+	if c.LogsDir == "" {
+		c.LogsDir = filepath.Join(c.StateDir, "logs")
+	}
+	for _, dir := range []*string{&c.StateDir, &c.RunDir, &c.LogsDir} {
 		abs, err := filepath.Abs(*dir)
 		if err != nil {
 			return c, err
 		}
 		*dir = abs
-	}
-	if c.LogsDir == "" {
-		c.LogsDir = filepath.Join(c.StateDir, "logs")
 	}
 	if (c.ImageDataset == "") != (c.ContainerDataset == "") {
 		return c, errors.New("image_dataset and container_dataset go together: set both or none")

@@ -1,17 +1,21 @@
 package engine_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/engine/api"
@@ -24,7 +28,8 @@ import (
 // crashJob is what the helper process is to do.
 type crashJob struct {
 	Dir  string
-	Kill int // at the n-th point, from 1; 0: print the points instead
+	Kill int  // at the n-th point, from 1; 0: print the points instead
+	Ends bool // main ends by itself with code 7, and the container removes itself
 }
 
 const crashEnv = "XC_TEST_CRASH"
@@ -52,7 +57,7 @@ func crashHelper() bool {
 	}
 	e, err := engine.Open(context.Background(), c)
 	if err == nil {
-		err = crashLife(e)
+		err = crashLife(e, job)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -61,15 +66,27 @@ func crashHelper() bool {
 	return true
 }
 
-// crashLife is create, start, stop and remove.
-func crashLife(e *engine.Engine) error {
+// crashLife is create, start, stop and remove; or create, start and wait for
+// main, which leaves a line for each time it ran.
+func crashLife(e *engine.Engine, job crashJob) error {
 	ctx := context.Background()
-	c, err := e.CreateContainer(ctx, api.ContainerSpec{Name: "c", Image: "root", Command: []string{"sleep", "1000"}})
+	spec := api.ContainerSpec{Name: "c", Image: "root", Command: []string{"sleep", "1000"}}
+	if job.Ends {
+		spec.Command, spec.AutoRemove = []string{"sh", "-c", "echo ran >>/marks/ran; exit 7"}, true
+		spec.Mounts = []api.Mount{{Source: filepath.Join(job.Dir, "marks"), Destination: "/marks"}}
+	}
+	c, err := e.CreateContainer(ctx, spec)
 	if err != nil {
 		return err
 	}
 	if err := e.StartContainer(ctx, c.ID, api.StartOptions{}); err != nil {
 		return err
+	}
+	if job.Ends {
+		if _, err := e.WaitContainer(ctx, c.ID); err != nil {
+			return err
+		}
+		return e.Close() // what is left of it is done in the background
 	}
 	now := 0
 	if err := e.StopContainer(ctx, c.ID, api.StopOptions{Timeout: &now}); err != nil {
@@ -98,29 +115,86 @@ func runCrashJob(t *testing.T, job crashJob) (out string, killed bool) {
 	return string(stdout), false
 }
 
-func TestIntegrationCrashAtEveryPoint(t *testing.T) {
+// crashPoints lists the points of a life.
+func crashPoints(t *testing.T, job crashJob) []string {
+	t.Helper()
+	out, _ := runCrashJob(t, job)
+	points := strings.Split(strings.TrimSpace(out), "\n")
+	if len(points) < 20 {
+		t.Fatalf("only %d points: %q", len(points), points)
+	}
+	return points
+}
+
+func crashDir(t *testing.T) string {
+	t.Helper()
 	needRoot(t)
 	dir := shortTempDir(t)
+	if err := os.Mkdir(filepath.Join(dir, "marks"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	e := openEngine(t, dir, nil)
 	importRoot(t, e, "root")
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	out, _ := runCrashJob(t, crashJob{Dir: dir})
-	var points []string
-	for s := bufio.NewScanner(strings.NewReader(out)); s.Scan(); {
-		points = append(points, s.Text())
-	}
-	if len(points) < 20 {
-		t.Fatalf("only %d points: %q", len(points), points)
-	}
-	for i, point := range points {
+	return dir
+}
+
+func TestIntegrationCrashAtEveryPoint(t *testing.T) {
+	dir := crashDir(t)
+	for i, point := range crashPoints(t, crashJob{Dir: dir}) {
 		t.Run(strconv.Itoa(i+1)+" "+point, func(t *testing.T) {
 			if _, killed := runCrashJob(t, crashJob{Dir: dir, Kill: i + 1}); !killed {
 				t.Fatal("the process was not killed: the points are not the same each time")
 			}
 			e := openEngine(t, dir, nil)
 			closeClean(t, e)
+		})
+	}
+}
+
+// A container that removes itself is gone after any crash, main ran once at
+// the most, and its exit code is not forgotten.
+func TestIntegrationCrashOfAutoRemove(t *testing.T) {
+	dir := crashDir(t)
+	mark := filepath.Join(dir, "marks", "ran")
+	for i, point := range crashPoints(t, crashJob{Dir: dir, Ends: true}) {
+		t.Run(strconv.Itoa(i+1)+" "+point, func(t *testing.T) {
+			if err := os.Remove(mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+			runCrashJob(t, crashJob{Dir: dir, Ends: true, Kill: i + 1}) // what is done in the background may have ended before
+			e := openEngine(t, dir, nil)
+			defer closeClean(t, e)
+			list, err := e.ListContainers(t.Context(), api.ListOptions{All: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range list {
+				if c.State == api.StateCreated {
+					continue // it was never started
+				}
+				exit, err := e.WaitContainer(t.Context(), c.ID)
+				if err != nil || exit.Code != 7 {
+					t.Errorf("%s exited with %+v, %v", c.Name, exit, err)
+				}
+			}
+			if ran, err := os.ReadFile(mark); strings.Count(string(ran), "ran\n") > 1 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("main ran more than once: %q, %v", ran, err)
+			}
+			for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+				list, err := e.ListContainers(t.Context(), api.ListOptions{All: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.ContainsFunc(list, func(c api.Container) bool { return c.State != api.StateCreated }) {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("it stays: %+v", list)
+				}
+			}
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,12 +18,14 @@ import (
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/engine/store"
 	"github.com/joyboyid/xc/host"
-	"github.com/joyboyid/xc/site"
 )
 
 // Names are what Docker accepts: they appear in host names, paths and
 // messages.
 var nameRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$`)
+
+// hostRule is what sethostname(2) and RFC 1123 agree on; the kernels take 63.
+var hostRule = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?$`)
 
 // CreateContainer implements api.Containers.
 func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (api.Container, error) {
@@ -42,6 +45,8 @@ func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (a
 	}
 	c := newContainer(id, time.Now().UTC(), p, state{Phase: phaseCreating})
 	c.opened = opened
+	c.op <- struct{}{} // whoever finds the record waits until it is complete
+	defer func() { <-c.op }()
 	// From here on the caller's patience does not matter: half a container
 	// is of no use to anybody.
 	if err := e.create(context.WithoutCancel(ctx), c); err != nil {
@@ -72,8 +77,7 @@ func (e *Engine) create(ctx context.Context, c *container) error {
 	if err != nil {
 		return err
 	}
-	s := site.New(c.id, e.journal, e.table)
-	s.Trace = e.cfg.Trace
+	s := e.site(c.id)
 	if err := s.Held.Acquire(ctx, e.host.Hold(e.hostSpec(c))); err != nil {
 		return errors.Join(err, e.forget(ctx, c))
 	}
@@ -169,8 +173,8 @@ func (p *plan) checkWords(id string) error {
 	if p.Hostname == "" {
 		p.Hostname = id
 	}
-	if len(p.Hostname) > 64 || strings.ContainsAny(p.Hostname, "\x00/ \n") {
-		return fmt.Errorf("hostname %q: %w", p.Hostname, fs.ErrInvalid)
+	if !hostRule.MatchString(p.Hostname) {
+		return fmt.Errorf("hostname %q: %w: letters, digits, '.', '_' and '-' only, 63 at the most, a letter or digit at both ends", p.Hostname, fs.ErrInvalid)
 	}
 	switch p.Network {
 	case "":
@@ -181,6 +185,44 @@ func (p *plan) checkWords(id string) error {
 	}
 	if spec.StopTimeout != nil {
 		p.Timeout = *spec.StopTimeout
+	}
+	if err := checkTimeout(p.Timeout); err != nil {
+		return err
+	}
+	return checkStrings(spec)
+}
+
+// maxWords bounds what a spec may say, in bytes: less than a call may carry.
+const maxWords = 2 << 20
+
+// checkStrings refuses what no system call could take.
+func checkStrings(spec api.ContainerSpec) error {
+	words := slices.Concat(spec.Command, spec.Env, []string{spec.WorkDir, spec.User, spec.Rootfs})
+	if spec.Entrypoint != nil {
+		words = append(words, *spec.Entrypoint...)
+	}
+	for _, m := range spec.Mounts {
+		words = append(words, m.Source, m.Destination)
+	}
+	size := 0
+	for _, w := range words {
+		size += len(w)
+		if strings.ContainsRune(w, 0) {
+			return fmt.Errorf("%q: %w: it has a NUL in it", w, fs.ErrInvalid)
+		}
+	}
+	if size > maxWords {
+		return fmt.Errorf("command and environment of %d bytes: %w: %d at the most", size, fs.ErrInvalid, maxWords)
+	}
+	return nil
+}
+
+// maxTimeout is a year: longer ones would overflow on the way.
+const maxTimeout = 365 * 24 * 60 * 60
+
+func checkTimeout(seconds int) error {
+	if seconds < 0 || seconds > maxTimeout {
+		return fmt.Errorf("stop timeout of %d seconds: %w: 0 to %d", seconds, fs.ErrInvalid, maxTimeout)
 	}
 	return nil
 }
@@ -259,10 +301,17 @@ func environment(image, user []string, hostname string, terminal bool) []string 
 }
 
 func checkRootfs(dir string) error {
-	if !path.IsAbs(dir) || path.Clean(dir) == "/" {
-		return fmt.Errorf("root directory %q: %w: it must be an absolute path, and not /", dir, fs.ErrInvalid)
+	if !path.IsAbs(dir) {
+		return fmt.Errorf("root directory %q: %w: it must be an absolute path", dir, fs.ErrInvalid)
 	}
-	fi, err := os.Stat(dir)
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return fmt.Errorf("root directory: %w", err)
+	}
+	if real == "/" {
+		return fmt.Errorf("root directory %q: %w: it is the host's own root", dir, fs.ErrInvalid)
+	}
+	fi, err := os.Stat(real)
 	if err != nil {
 		return fmt.Errorf("root directory: %w", err)
 	}
@@ -272,7 +321,13 @@ func checkRootfs(dir string) error {
 	return nil
 }
 
+// maxMounts is how many descriptors a run loop is given at the most.
+const maxMounts = 128
+
 func checkMounts(mounts []api.Mount) error {
+	if len(mounts) > maxMounts {
+		return fmt.Errorf("%d mounts: %w: %d at the most", len(mounts), fs.ErrInvalid, maxMounts)
+	}
 	seen := map[string]bool{}
 	for _, m := range mounts {
 		dst := path.Clean(m.Destination)
@@ -281,12 +336,23 @@ func checkMounts(mounts []api.Mount) error {
 			return fmt.Errorf("mount %s:%s: %w: both paths must be absolute", m.Source, m.Destination, fs.ErrInvalid)
 		case dst == "/":
 			return fmt.Errorf("mount %s:%s: %w: the root itself cannot be a mount", m.Source, m.Destination, fs.ErrInvalid)
+		case own(dst):
+			return fmt.Errorf("mount %s:%s: %w: the container has a %s of its own", m.Source, m.Destination, fs.ErrInvalid, dst)
 		case seen[dst]:
 			return fmt.Errorf("mount %s:%s: %w: two mounts at one place", m.Source, m.Destination, fs.ErrInvalid)
 		}
 		seen[dst] = true
 	}
 	return nil
+}
+
+// own tells whether a path is one that every container gets.
+func own(dst string) bool {
+	switch dst {
+	case "/dev", "/dev/fd", "/dev/pts", "/dev/shm", "/dev/mqueue", "/proc", "/sys":
+		return true
+	}
+	return strings.HasPrefix(dst, "/proc/") || strings.HasPrefix(dst, "/sys/")
 }
 
 // openSources opens the source of each mount and holds it against what the

@@ -82,6 +82,12 @@ func (e *Engine) open(ctx context.Context) (err error) {
 			return fmt.Errorf("make directory: %w", err)
 		}
 	}
+	// The kernel tells of mounts by their real paths.
+	for _, dir := range []*string{&e.cfg.StateDir, &e.cfg.RunDir, &e.cfg.LogsDir} {
+		if *dir, err = filepath.EvalSymlinks(*dir); err != nil {
+			return fmt.Errorf("resolve directory: %w", err)
+		}
+	}
 	if e.lock, err = store.NewLock(e.cfg.StateDir); err != nil {
 		return err
 	}
@@ -118,9 +124,11 @@ func (e *Engine) Close() error {
 	e.busy.Wait()
 	e.watchers.Wait()
 	var errs []error
+	e.mu.Lock()
 	for _, c := range e.containers {
 		c.closeOpened()
 	}
+	e.mu.Unlock()
 	errs = append(errs, e.images.close())
 	if e.host != nil {
 		errs = append(errs, e.host.Close())

@@ -30,16 +30,15 @@ func fromControl(x control.Exit) api.Exit {
 	return out
 }
 
-// commandError gives an error of the run loop its meaning for the caller: it
-// is about the program, or what else it needs in the root.
-func commandError(program string, err error) error {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: %w", api.ErrCommandNotFound, err)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOEXEC):
-		return fmt.Errorf("%w: %w", api.ErrNotExecutable, err)
+// commandError says what an error of the run loop is about when it is about
+// the program: the tenant gives those a code of package api.
+func commandError(err error) error {
+	for _, is := range []api.Sentinel{api.ErrCommandNotFound, api.ErrNotExecutable} {
+		if errors.Is(err, is) {
+			return fmt.Errorf("%w: %w", is, err)
+		}
 	}
-	return fmt.Errorf("run %s: %w", program, err)
+	return err
 }
 
 // exitCode is what Docker would exit with.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -282,7 +283,18 @@ func (e *Engine) ImportImage(ctx context.Context, spec api.ImportSpec) (api.Imag
 	if err != nil {
 		return api.Image{}, fmt.Errorf("import %s: %w", ref.Familiar(), err)
 	}
-	img, err := e.images.images.Import(ctx, spec.Archive, store.ImportOptions{
+	// The archive may be a pipe that nobody writes to.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.ctx, func() { cancel(errClosed) })()
+	archive, w := io.Pipe()
+	go func() {
+		_, err := io.Copy(w, spec.Archive)
+		w.CloseWithError(err) //nolint:errcheck // always nil
+	}()
+	defer context.AfterFunc(ctx, func() { archive.CloseWithError(context.Cause(ctx)) })() //nolint:errcheck // always nil
+	defer archive.Close()
+	img, err := e.images.images.Import(ctx, archive, store.ImportOptions{
 		Name: ref, Platform: p,
 		Config: ispec.ImageConfig{
 			Entrypoint: spec.Entrypoint, Cmd: spec.Cmd, Env: spec.Env,

@@ -39,6 +39,7 @@ type plan struct {
 // these is finished off by recovery.
 const (
 	phaseCreating = "creating" // the name is taken, nothing is complete
+	phaseStarting = "starting" // main may have run
 	phaseRemoving = "removing"
 	phaseRemoved  = "removed" // in memory only: for those who wait
 )
@@ -63,13 +64,22 @@ type container struct {
 	mu      sync.Mutex
 	state   state
 	loop    *host.Loop    // while it runs
+	run     *run          // while it runs
 	changed chan struct{} // closed and replaced at each change of state
 	opened  []*os.File    // mount sources as the creator opened them, until the first start
 }
 
+// run is one run of a container, for those who wait for its end: by the time
+// they look, the container may run again.
+type run struct {
+	done chan struct{} // closed when exit is set
+	exit api.Exit
+}
+
 func newContainer(id string, created time.Time, p plan, st state) *container {
-	return &container{id: id, created: created, plan: p, state: st,
-		op: make(chan struct{}, 1), changed: make(chan struct{})}
+	c := &container{id: id, created: created, plan: p, op: make(chan struct{}, 1), changed: make(chan struct{})}
+	c.set(st, nil)
+	return c
 }
 
 // decode makes a container of its record.
@@ -92,11 +102,28 @@ func (c *container) get() (state, <-chan struct{}) {
 	return c.state, c.changed
 }
 
-// set changes the state in memory.
+// running returns the run loop of a container that runs, or nil.
+func (c *container) running() *host.Loop {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.loop
+}
+
+// set changes the state in memory, and begins or ends a run.
 func (c *container) set(st state, loop *host.Loop) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state, c.loop = st, loop
+	switch {
+	case st.Phase == api.StateRunning && c.run == nil:
+		c.run = &run{done: make(chan struct{})}
+	case st.Phase != api.StateRunning && c.run != nil:
+		if st.Exit != nil {
+			c.run.exit = *st.Exit
+		}
+		close(c.run.done)
+		c.run = nil
+	}
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
@@ -131,10 +158,10 @@ func (e *Engine) describe(c *container) api.Container {
 		State: st.Phase, Pid: st.Pid, Started: st.Started, Exit: st.Exit,
 		LogPath: e.logPath(c.id), RootDir: e.host.RootDir(e.hostSpec(c)),
 	}
-	if st.Phase == phaseCreating {
+	switch st.Phase {
+	case phaseCreating, phaseStarting:
 		out.State = api.StateCreated
-	}
-	if st.Phase == phaseRemoving || st.Phase == phaseRemoved {
+	case phaseRemoving, phaseRemoved:
 		out.State = api.StateExited
 	}
 	return out

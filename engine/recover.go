@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/joyboyid/xc/engine/api"
-	"github.com/joyboyid/xc/site"
+	"github.com/joyboyid/xc/host"
+	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/site/control"
 	"github.com/joyboyid/xc/site/runloop"
 )
@@ -23,11 +27,16 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ids := map[string]bool{} // also of records that cannot be read: what is theirs stays
+	var all []*container
 	for _, r := range records {
+		ids[r.ID] = true
 		c, err := decode(r)
 		if err != nil {
-			return err
+			e.cfg.Report(err)
+			continue
 		}
+		all = append(all, c)
 		e.containers[c.id] = c
 	}
 	sites, err := e.journal.Sites(ctx)
@@ -35,49 +44,83 @@ func (e *Engine) recover(ctx context.Context) error {
 		return err
 	}
 	for _, id := range sites {
-		if e.containers[id] != nil {
+		if ids[id] {
 			continue
 		}
-		s := site.New(id, e.journal, e.table)
-		if err := s.Unwind(ctx); err != nil {
+		if err := e.site(id).Unwind(ctx); err != nil {
 			e.cfg.Report(fmt.Errorf("recover site %s, which has no record: %w", id, err))
 		}
 	}
-	for _, c := range e.containers {
-		if err := e.recoverContainer(ctx, c); err != nil {
-			e.cfg.Report(fmt.Errorf("recover container %s: %w", c.plan.Name, err))
-		}
+	var group errgroup.Group
+	group.SetLimit(8) // run loops answer one after the other where there is one processor
+	for _, c := range all {
+		group.Go(func() error {
+			if err := e.recoverContainer(ctx, c); err != nil {
+				e.cfg.Report(fmt.Errorf("recover container %s: %w", c.plan.Name, err))
+			}
+			return nil
+		})
 	}
-	ids := map[string]bool{}
-	for id := range e.containers {
-		ids[id] = true
+	err = group.Wait() // always nil
+	running := map[string]bool{}
+	for id := range ids {
+		pending, perr := e.site(id).Run.Pending(ctx)
+		err = errors.Join(err, perr)
+		running[id] = len(pending) > 0
 	}
-	return e.host.Sweep(ctx, ids)
+	if err != nil {
+		return err
+	}
+	return e.host.Sweep(ctx, running)
 }
 
+// recoverContainer brings one container in order. Nobody else has it yet.
 func (e *Engine) recoverContainer(ctx context.Context, c *container) error {
-	switch c.state.Phase {
+	c.op <- struct{}{}
+	keep := false
+	defer func() {
+		if !keep {
+			<-c.op
+		}
+	}()
+	st, _ := c.get()
+	switch st.Phase {
 	case phaseCreating:
-		s := site.New(c.id, e.journal, e.table)
-		if err := s.Unwind(ctx); err != nil {
+		if err := e.site(c.id).Unwind(ctx); err != nil {
 			return err
 		}
 		return e.forget(ctx, c)
 	case phaseRemoving:
 		return e.remove(ctx, c)
 	}
-	pending, err := site.New(c.id, e.journal, e.table).Run.Pending(ctx)
+	pending, err := e.site(c.id).Run.Pending(ctx)
 	if err != nil {
 		return err
 	}
-	if len(pending) > 0 {
-		adopted, err := e.adopt(ctx, c)
-		if adopted || err != nil {
+	if path := host.LoopPath(pending); path != "" {
+		switch adopted, err := e.adopt(ctx, c, path); {
+		case adopted:
+			return nil
+		case err != nil:
+			// It is there and does not answer: stopped, or short of time. It is
+			// asked again until it does, or is gone.
+			keep = true
+			e.watchers.Add(1)
+			go e.adoptLater(c, path)
 			return err
 		}
 	}
-	if c.state.Phase == api.StateRunning {
-		return e.finish(ctx, c, e.exitRecord(c.id))
+	return e.recoverEnded(ctx, c, st)
+}
+
+// recoverEnded brings a container in order whose run loop is gone.
+func (e *Engine) recoverEnded(ctx context.Context, c *container, st state) error {
+	switch {
+	case st.Phase == api.StateRunning, st.Phase == phaseStarting:
+		e.finish(c, e.exitRecord(c.id))
+		return nil
+	case c.plan.Spec.AutoRemove && st.Phase == api.StateExited:
+		return e.remove(ctx, c)
 	}
 	return e.unwindRun(ctx, c.id)
 }
@@ -85,30 +128,68 @@ func (e *Engine) recoverContainer(ctx context.Context, c *container) error {
 // adoptTime bounds how long a run loop may take to answer.
 const adoptTime = 10 * time.Second
 
-// adopt takes a container back whose run loop lives and has started main.
-func (e *Engine) adopt(ctx context.Context, c *container) (bool, error) {
+// adopt takes a container back whose run loop lives and has started main. It
+// returns false for one that is gone, and an error for one that may not be.
+func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, adoptTime)
 	defer cancel()
-	loop, err := e.host.Dial(ctx, c.id)
+	loop, err := host.Dial(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return false, nil
+	}
 	if err != nil {
-		return false, nil // it is gone; its undo makes sure of that
+		return false, fmt.Errorf("its run loop does not answer: %w", err)
 	}
 	st, err := loop.Control.State(ctx)
 	if err != nil || st.Started.IsZero() {
-		loop.Close()
-		return false, nil
-	}
-	if c.state.Phase != api.StateRunning || c.state.Pid != st.Main {
-		now := state{Phase: api.StateRunning, Pid: st.Main, Started: st.Started}
-		if err := e.save(ctx, c, now, loop); err != nil {
-			loop.Close()
-			return false, err
+		defer loop.Close()
+		if err == nil || lostLoop(err) {
+			return false, nil
 		}
-	} else {
-		c.set(c.state, loop)
+		if ipc.CodeOf(err) == ipc.CodeUnavailable { // it is ending
+			select {
+			case <-loop.Control.C.Done():
+				return false, nil
+			case <-ctx.Done():
+			}
+		}
+		return false, fmt.Errorf("its run loop does not answer: %w", err)
+	}
+	was, _ := c.get()
+	now := state{Phase: api.StateRunning, Pid: st.Main, Started: st.Started}
+	if was.Phase == now.Phase && was.Pid == now.Pid {
+		c.set(was, loop)
+	} else if err := e.save(ctx, c, now, loop); err != nil {
+		c.set(now, loop) // the record will say how it ended
+		e.cfg.Report(err)
 	}
 	e.watch(c, loop)
 	return true, nil
+}
+
+// adoptLater asks a run loop that did not answer again and again. It holds the
+// container's op.
+func (e *Engine) adoptLater(c *container, path string) {
+	defer e.watchers.Done()
+	defer func() { <-c.op }()
+	for {
+		select {
+		case <-time.After(time.Second):
+		case <-e.ctx.Done():
+			return
+		}
+		adopted, err := e.adopt(e.ctx, c, path)
+		if err != nil {
+			continue
+		}
+		if !adopted {
+			st, _ := c.get()
+			if err := e.recoverEnded(context.Background(), c, st); err != nil {
+				e.cfg.Report(fmt.Errorf("recover container %s: %w", c.plan.Name, err))
+			}
+		}
+		return
+	}
 }
 
 // exitRecord reads what the run loop left. Without a record it was killed,

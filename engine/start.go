@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/joyboyid/xc/engine/api"
@@ -34,7 +35,7 @@ func (e *Engine) StartContainer(ctx context.Context, name string, opt api.StartO
 	case api.StateRunning:
 		return fmt.Errorf("start container %s: %w: it is running", c.plan.Name, fs.ErrExist)
 	default:
-		return fmt.Errorf("start container %s: %w", c.plan.Name, fs.ErrNotExist)
+		return fmt.Errorf("start container %s: it is %s: %w", c.plan.Name, st.Phase, fs.ErrNotExist)
 	}
 	// Not to be left half done because the caller went away.
 	if err := e.start(context.WithoutCancel(ctx), c, opt); err != nil {
@@ -56,30 +57,46 @@ func (e *Engine) start(ctx context.Context, c *container, opt api.StartOptions) 
 	}
 	defer closeMounts(spec.Mounts)
 
-	s := site.New(c.id, e.journal, e.table)
-	s.Trace = e.cfg.Trace
+	s := e.site(c.id)
+	// What the last run could not give back is in the way of this one.
+	if err := s.Run.Unwind(ctx); err != nil {
+		return err
+	}
 	var loop host.Loop
 	steps, err := e.host.Run(spec, e.loopConfig(c), &loop)
 	if err != nil {
 		return err
 	}
 	if err := s.Run.Acquire(ctx, steps); err != nil {
+		loop.Close()
 		return e.neverRan(ctx, c, err)
 	}
+	if err := e.startMain(ctx, c, &loop, opt); err != nil {
+		loop.Close()
+		return e.neverRan(ctx, c, errors.Join(err, s.Run.Unwind(ctx)))
+	}
+	e.watch(c, &loop)
+	return nil
+}
+
+// startTime bounds how long a run loop may take to execute main.
+const startTime = 2 * time.Minute
+
+// startMain starts main. The record says before that main may have run, and
+// after, that it does: main is never started twice by mistake.
+func (e *Engine) startMain(ctx context.Context, c *container, loop *host.Loop, opt api.StartOptions) error {
+	if err := e.save(ctx, c, state{Phase: phaseStarting}, nil); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
 	e.trace("start main before")
 	pid, err := loop.Control.Start(ctx, mainProcess(c, opt.Size), control.Stdio(opt.Stdio))
 	e.trace("start main after")
 	if err != nil {
-		loop.Close()
-		return e.neverRan(ctx, c, errors.Join(commandError(c.plan.Args[0], err), s.Run.Unwind(ctx)))
+		return commandError(err)
 	}
-	st := state{Phase: api.StateRunning, Pid: pid, Started: time.Now().UTC()}
-	if err := e.save(ctx, c, st, &loop); err != nil {
-		loop.Close()
-		return errors.Join(err, s.Run.Unwind(ctx))
-	}
-	e.watch(c, &loop)
-	return nil
+	return e.save(ctx, c, state{Phase: api.StateRunning, Pid: pid, Started: time.Now().UTC()}, loop)
 }
 
 // ready makes a run loop ready for the next start, in the background.
@@ -110,6 +127,7 @@ func mainProcess(c *container, size api.Size) control.Process {
 func (e *Engine) neverRan(ctx context.Context, c *container, cause error) error {
 	st := state{Phase: api.StateExited, Exit: &api.Exit{Code: exitCode(cause), Error: cause.Error(), At: time.Now().UTC()}}
 	if err := e.save(ctx, c, st, nil); err != nil {
+		c.set(st, nil) // nobody may wait for a disk
 		return errors.Join(cause, err)
 	}
 	if c.plan.Spec.AutoRemove {
@@ -143,34 +161,82 @@ func (e *Engine) watch(c *container, loop *host.Loop) {
 			return
 		}
 		defer release()
-		if err := e.finish(context.Background(), c, exit); err != nil {
-			e.cfg.Report(fmt.Errorf("clean up after container %s: %w", c.plan.Name, err))
-		}
+		e.finish(c, exit)
 	}()
 }
 
 // finish records the end of a container's run and gives back what only a
-// running one has. The container's op is held by the caller.
-func (e *Engine) finish(ctx context.Context, c *container, exit control.Exit) error {
+// running one has. The container's op is held by the caller. What fails is
+// reported; the journal keeps it.
+func (e *Engine) finish(c *container, exit control.Exit) {
+	ctx := context.Background()
 	st, _ := c.get()
-	if st.Phase != api.StateRunning {
-		return nil
-	}
 	out := fromControl(exit)
+	ended := state{Phase: api.StateExited, Started: st.Started, Exit: &out}
+	err := e.recordEnd(ctx, c, ended)
+	if err != nil {
+		// A full disk, most likely. Whoever waits goes on; the record follows.
+		c.set(ended, nil)
+		e.watchers.Add(1)
+		go e.recordLater(c, ended)
+	}
+	if err == nil && c.plan.Spec.AutoRemove {
+		err = e.remove(ctx, c)
+	} else {
+		err = errors.Join(err, e.unwindRun(ctx, c.id))
+	}
+	e.reportCleanUp(c, err)
+}
+
+func (e *Engine) reportCleanUp(c *container, err error) {
+	if err != nil {
+		e.cfg.Report(fmt.Errorf("clean up after container %s: %w", c.plan.Name, err))
+	}
+}
+
+// recordEvery is how often the record of an end that could not be written is
+// tried again.
+const recordEvery = 3 * time.Second
+
+// recordLater writes the record of an end once that can be done. When the
+// engine is closed before, the run loop's own record tells the next one.
+func (e *Engine) recordLater(c *container, ended state) {
+	defer e.watchers.Done()
+	for {
+		select {
+		case <-time.After(recordEvery):
+		case <-e.ctx.Done():
+			return
+		}
+		release, err := e.hold(e.ctx, c)
+		if err != nil {
+			return
+		}
+		st, _ := c.get()
+		if st.Exit != ended.Exit {
+			release()
+			return // it was started again, or removed
+		}
+		err = e.recordEnd(context.Background(), c, ended)
+		if err == nil && c.plan.Spec.AutoRemove {
+			e.reportCleanUp(c, e.remove(context.Background(), c))
+		}
+		release()
+		if err == nil {
+			return
+		}
+	}
+}
+
+// recordEnd writes the end of a run. Whoever waits goes on from here; who
+// wants the name, the image or the root of this container waits for the rest.
+func (e *Engine) recordEnd(ctx context.Context, c *container, ended state) error {
 	if c.plan.Spec.AutoRemove {
-		if err := e.rememberExit(ctx, c.id, out); err != nil {
+		if err := e.rememberExit(ctx, c.id, *ended.Exit); err != nil {
 			return err
 		}
 	}
-	// Whoever waits goes on from here; who wants the name, the image or the
-	// root of this container waits for the rest.
-	if err := e.save(ctx, c, state{Phase: api.StateExited, Started: st.Started, Exit: &out}, nil); err != nil {
-		return err
-	}
-	if c.plan.Spec.AutoRemove {
-		return e.remove(ctx, c)
-	}
-	return e.unwindRun(ctx, c.id)
+	return e.save(ctx, c, ended, nil)
 }
 
 // gone waits for a container that is removing itself. It returns false for any
@@ -189,10 +255,13 @@ func (e *Engine) gone(ctx context.Context, c *container) (bool, error) {
 	return st.Phase == phaseRemoved, nil
 }
 
-func (e *Engine) unwindRun(ctx context.Context, id string) error {
+func (e *Engine) unwindRun(ctx context.Context, id string) error { return e.site(id).Run.Unwind(ctx) }
+
+// site is the site of a container.
+func (e *Engine) site(id string) *site.Site {
 	s := site.New(id, e.journal, e.table)
 	s.Trace = e.cfg.Trace
-	return s.Run.Unwind(ctx)
+	return s
 }
 
 // WaitContainer implements api.Containers.
@@ -208,15 +277,23 @@ func (e *Engine) WaitContainer(ctx context.Context, name string) (api.Exit, erro
 		return api.Exit{}, err
 	}
 	for {
-		st, changed := c.get()
+		c.mu.Lock()
+		st, run, changed := c.state, c.run, c.changed
+		c.mu.Unlock()
+		end := changed
 		switch {
-		case st.Phase != api.StateRunning && st.Exit != nil:
+		case run != nil:
+			end = run.done
+		case st.Exit != nil:
 			return *st.Exit, nil
 		case st.Phase == phaseRemoved:
 			return api.Exit{}, fmt.Errorf("wait for container %s: it was removed: %w", c.plan.Name, fs.ErrNotExist)
 		}
 		select {
-		case <-changed:
+		case <-end:
+			if run != nil {
+				return run.exit, nil
+			}
 		case <-ctx.Done():
 			return api.Exit{}, fmt.Errorf("wait for container %s: %w", c.plan.Name, ctx.Err())
 		case <-e.ctx.Done():
@@ -239,9 +316,15 @@ func (e *Engine) StopContainer(ctx context.Context, name string, opt api.StopOpt
 	if opt.Timeout != nil {
 		timeout = *opt.Timeout
 	}
-	c.mu.Lock()
-	loop := c.loop
-	c.mu.Unlock()
+	if err := checkTimeout(timeout); err != nil {
+		return fmt.Errorf("stop container %s: %w", c.plan.Name, err)
+	}
+	release, err := e.hold(ctx, c) // a start under way is to be stopped as well
+	if err != nil {
+		return err
+	}
+	loop := c.running()
+	release()
 	if loop == nil {
 		return nil
 	}
@@ -301,27 +384,32 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, opt api.Remov
 	if err != nil {
 		return err
 	}
-	if opt.Force {
+	for {
+		release, err := e.hold(ctx, c)
+		if err != nil {
+			return err
+		}
+		switch st, _ := c.get(); {
+		case st.Phase == phaseRemoved:
+			release()
+			return nil // it removed itself while we waited
+		case st.Phase != api.StateRunning:
+			err := e.remove(context.WithoutCancel(ctx), c)
+			release()
+			if err != nil {
+				return fmt.Errorf("remove container %s: %w", c.plan.Name, err)
+			}
+			return nil
+		}
+		release()
+		if !opt.Force {
+			return fmt.Errorf("remove container %s: it is running: stop it first, or use force", c.plan.Name)
+		}
 		now := 0
-		if err := e.StopContainer(ctx, c.id, api.StopOptions{Signal: "KILL", Timeout: &now}); err != nil {
+		if err := e.StopContainer(ctx, c.id, api.StopOptions{Signal: "KILL", Timeout: &now}); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove container %s: %w", c.plan.Name, err)
 		}
 	}
-	release, err := e.hold(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer release()
-	switch st, _ := c.get(); st.Phase {
-	case api.StateRunning:
-		return fmt.Errorf("remove container %s: it is running: stop it first, or use force", c.plan.Name)
-	case phaseRemoved:
-		return nil // it removed itself while we waited
-	}
-	if err := e.remove(context.WithoutCancel(ctx), c); err != nil {
-		return fmt.Errorf("remove container %s: %w", c.plan.Name, err)
-	}
-	return nil
 }
 
 // remove unwinds both stacks and forgets the container. It may be called
@@ -330,13 +418,14 @@ func (e *Engine) remove(ctx context.Context, c *container) error {
 	st, _ := c.get()
 	if st.Phase != phaseRemoving {
 		st.Phase = phaseRemoving
-		if err := e.save(ctx, c, st, nil); err != nil {
+		// On a full disk the root goes first: it makes the room for the record.
+		if err := e.save(ctx, c, st, nil); errors.Is(err, syscall.ENOSPC) {
+			c.set(st, nil)
+		} else if err != nil {
 			return err
 		}
 	}
-	s := site.New(c.id, e.journal, e.table)
-	s.Trace = e.cfg.Trace
-	if err := errors.Join(s.Run.Unwind(ctx), s.Held.Unwind(ctx)); err != nil {
+	if err := e.site(c.id).Unwind(ctx); err != nil {
 		return err
 	}
 	return e.forget(ctx, c)

@@ -25,7 +25,7 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 	}
 	exit, err := loop.Control.Exec(ctx, p, control.Stdio(opt.Stdio))
 	if err != nil {
-		return api.Exit{}, fmt.Errorf("exec in container %s: %w", c.plan.Name, commandError(opt.Args[0], err))
+		return api.Exit{}, fmt.Errorf("exec in container %s: %w", c.plan.Name, commandError(err))
 	}
 	return fromControl(exit), nil
 }

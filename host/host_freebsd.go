@@ -46,6 +46,9 @@ type Host struct {
 // Open looks at the machine and opens the store of roots.
 func Open(ctx context.Context, c Config) (*Host, error) {
 	h := &Host{cfg: c, program: c.RunLoop[0]}
+	if err := h.checkRunDir(); err != nil {
+		return nil, err
+	}
 	if c.ImageDataset != "" {
 		h.zfs = &zfs.ZFS{}
 		h.datas = &zfsstore.Store{
@@ -128,7 +131,7 @@ func (h *Host) Table() site.Table {
 		kindDir:     undo(h.removeSiteDir),
 		kindLog:     undo(h.removeLog),
 		kindRoot:    undo(h.removeRoot),
-		kindSocket:  undo(h.removeSocket),
+		kindSocket:  undo(removeSocket),
 		kindMounts:  undo(h.removeMounts),
 		kindJail:    undo(h.removeJail),
 		kindRunLoop: undo(removeLoop),
@@ -160,7 +163,7 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 		b, err := json.Marshal(tenant.Config{ID: s.ID, Jail: int(info.ID), Path: root})
 		return config(b), err
 	}
-	return append(steps, h.loopSteps(s.ID, configure, nil, loop)...), nil
+	return append(steps, h.loopSteps(s.ID, h.takeSpare(s.ID), configure, nil, loop)...), nil
 }
 
 // loopback brings up lo0 in a jail with a network stack of its own.

@@ -40,6 +40,9 @@ func Open(_ context.Context, c Config) (*Host, error) {
 		return nil, fmt.Errorf("image_dataset: roots on ZFS: %w on Linux", errors.ErrUnsupported)
 	}
 	h := &Host{cfg: c}
+	if err := h.checkRunDir(); err != nil {
+		return nil, err
+	}
 	s, err := dirstore.Open(filepath.Join(c.StateDir, "roots"), nil)
 	if err != nil {
 		return nil, err
@@ -112,7 +115,7 @@ func (h *Host) Table() site.Table {
 		kindDir:     undo(h.removeSiteDir),
 		kindLog:     undo(h.removeLog),
 		kindRoot:    undo(h.removeRoot),
-		kindSocket:  undo(h.removeSocket),
+		kindSocket:  undo(removeSocket),
 		kindCgroup:  undo(h.removeCgroup),
 		kindRunLoop: undo(removeLoop),
 	}
@@ -122,12 +125,25 @@ func (h *Host) Table() site.Table {
 // the run loop and leaves the connection to it in loop. On Linux everything
 // else (namespaces, mounts) is the run loop's to make, and dies with it.
 func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, loop *Loop) ([]site.Step, error) {
+	// One that is ready cannot be given the files of mounts any more.
+	if len(s.Mounts) > 0 {
+		h.dropSpare(h.spareOf(s.ID))
+	}
+	spare := h.takeSpare(s.ID)
+	steps, err := h.runSteps(s, spare, config, loop)
+	if err != nil && spare != nil {
+		err = errors.Join(err, spare.abandon(), h.removeSpare(s.ID))
+	}
+	return steps, err
+}
+
+func (h *Host) runSteps(s Spec, spare *started, config func(tenant json.RawMessage) runloop.Config, loop *Loop) ([]site.Step, error) {
 	var steps []site.Step
 	t := tenant.Config{ID: s.ID, Hostname: s.Hostname, ReadOnly: s.ReadOnly, Network: s.Network}
 	if h.cgroups != "" {
 		t.Cgroup = h.cgroup(s.ID)
 		steps = append(steps, step(kindCgroup, thing{Path: t.Cgroup}, func(context.Context) error {
-			if h.spareOf(s.ID) != nil {
+			if spare != nil {
 				return nil
 			}
 			return h.makeGroup(s.ID)
@@ -136,9 +152,6 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 	var err error
 	if t.Root, err = h.root(s); err != nil {
 		return nil, err
-	}
-	if len(s.Mounts) > 0 {
-		h.dropSpare(h.spareOf(s.ID)) // it could not be given the files
 	}
 	var files []*os.File
 	for _, m := range s.Mounts {
@@ -150,7 +163,7 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 		return nil, err
 	}
 	configure := func() (runloop.Config, error) { return config(b), nil }
-	return append(steps, h.loopSteps(s.ID, configure, files, loop)...), nil
+	return append(steps, h.loopSteps(s.ID, spare, configure, files, loop)...), nil
 }
 
 // root is where the tenant gets its root from.

@@ -58,10 +58,10 @@ func (h *Host) groups() (map[string]string, error) {
 }
 
 // sweepGroups removes the groups of spare run loops whose engine has died.
-func (h *Host) sweepGroups(ctx context.Context, ids map[string]bool) error {
+func (h *Host) sweepGroups(ctx context.Context, running map[string]bool) error {
 	groups, err := h.groups()
 	for id, path := range groups {
-		if !ids[id] && h.spareOf(id) == nil {
+		if !running[id] && h.spareOf(id) == nil {
 			err = errors.Join(err, h.removeCgroup(ctx, thing{Path: path}))
 		}
 	}

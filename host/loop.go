@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,6 +23,8 @@ import (
 // Loop is a connection to a run loop.
 type Loop struct {
 	Control control.ControlClient
+	spare   *started // until it is configured
+	path    string   // of the spare's socket, until it is renamed
 }
 
 // Close ends the connection. A run loop that has started main goes on.
@@ -29,51 +32,84 @@ func (l *Loop) Close() {
 	if l.Control.C != nil {
 		l.Control.C.Close()
 	}
+	if l.spare != nil {
+		// It ends by itself; what cannot be removed is swept by the next engine.
+		_ = errors.Join(l.spare.abandon(), os.Remove(l.path))
+		l.spare = nil
+	}
 }
 
 func (h *Host) socketPath(id string) string { return filepath.Join(h.cfg.RunDir, id+".sock") }
 
-// Dial connects to the run loop of a container.
-func (h *Host) Dial(ctx context.Context, id string) (*Loop, error) {
-	c, err := ipc.Open(ctx, h.socketPath(id))
+// Dial connects to a run loop. fs.ErrNotExist and ECONNREFUSED tell that it is
+// gone.
+func Dial(ctx context.Context, path string) (*Loop, error) {
+	c, err := ipc.Open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	return &Loop{control.ControlClient{C: c}}, nil
+	return &Loop{Control: control.ControlClient{C: c}}, nil
+}
+
+// LoopPath finds the socket of a run loop among the undos of a run stack; it
+// is where the engine that started it had its sockets. Without one it is "".
+func LoopPath(pending []site.Undo) string {
+	for _, u := range pending {
+		var t thing
+		if u.Kind == kindRunLoop && json.Unmarshal(u.Data, &t) == nil {
+			return t.Path
+		}
+	}
+	return ""
 }
 
 // loopSteps make a run loop: its socket, then the process, whose configuration
 // may depend on the steps before. The tenant's files are inherited from
 // descriptor firstFile on. A run loop that was kept ready for this site (see
-// NewID) is used instead of a new one.
-func (h *Host) loopSteps(id string, configure func() (runloop.Config, error), files []*os.File, loop *Loop) []site.Step {
+// NewID) is used instead of a new one; when it turns out to be dead, a new one is
+// started.
+func (h *Host) loopSteps(id string, spare *started, configure func() (runloop.Config, error), files []*os.File, loop *Loop) []site.Step {
 	path := h.socketPath(id)
-	var started *started
+	loop.spare, loop.path = spare, h.sparePath(id)
 	return []site.Step{
-		step(kindSocket, thing{Path: path}, func(context.Context) (err error) {
-			if started = h.takeSpare(id); started != nil {
-				return os.Rename(h.sparePath(id), path)
+		step(kindSocket, thing{Path: path}, func(context.Context) error {
+			if spare == nil {
+				return nil // the run loop's step makes it
 			}
-			return nil
+			return os.Rename(loop.path, path)
 		}),
-		step(kindRunLoop, thing{Path: path}, func(ctx context.Context) error {
-			if started == nil {
-				var err error
-				if started, err = h.startLoop(id, path, files); err != nil {
+		step(kindRunLoop, thing{Path: path}, func(context.Context) error {
+			cfg, err := configure()
+			if err != nil {
+				return err
+			}
+			if spare != nil {
+				loop.spare = nil
+				if spare.configure(cfg) == nil {
+					loop.take(spare)
+					return nil
+				}
+				// It is dead.
+				if err := errors.Join(spare.abandon(), os.Remove(path)); err != nil {
 					return err
 				}
 			}
-			cfg, err := configure()
-			if err == nil {
-				err = started.configure(cfg)
-			}
+			s, err := h.startLoop(id, path, files)
 			if err != nil {
-				return errors.Join(err, started.abandon())
+				return err
 			}
-			loop.Control = control.ControlClient{C: ipc.NewClient(started.conn, ipc.Limits{})}
+			if err := s.configure(cfg); err != nil {
+				return errors.Join(err, s.abandon())
+			}
+			loop.take(s)
 			return nil
 		}),
 	}
+}
+
+// take makes a run loop that has its configuration the one to talk to.
+func (l *Loop) take(s *started) {
+	l.Control = control.ControlClient{C: ipc.NewClient(s.conn, ipc.Limits{})}
 }
 
 // started is a run loop that waits for its configuration.
@@ -88,13 +124,21 @@ func (s *started) configure(cfg runloop.Config) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.config.Write(b)
-	return errors.Join(err, s.config.Close())
+	if _, err := s.config.Write(b); err != nil {
+		return err
+	}
+	return s.config.Close()
 }
 
 // abandon ends a run loop that was not configured: it sees the end of its
 // configuration, and of the connection.
-func (s *started) abandon() error { return errors.Join(s.config.Close(), s.conn.Close()) }
+func (s *started) abandon() error {
+	err := s.config.Close()
+	if errors.Is(err, fs.ErrClosed) {
+		err = nil
+	}
+	return errors.Join(err, s.conn.Close())
+}
 
 // listen makes the control socket. It is the engine that makes it, so that it
 // can be dialled from the moment the run loop exists; the socket's file
@@ -164,6 +208,11 @@ const undoTime = 20 * time.Second
 
 // removeLoop ends a run loop, and with it what runs in its tenant.
 func removeLoop(ctx context.Context, t thing) error {
+	if err := ourSocket(t.Path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("end run loop: %w", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, undoTime)
 	defer cancel()
 	c, err := ipc.Open(ctx, t.Path)
@@ -183,12 +232,40 @@ func removeLoop(ctx context.Context, t thing) error {
 	}
 }
 
-func (h *Host) removeSocket(_ context.Context, t thing) error {
-	if filepath.Dir(t.Path) != h.cfg.RunDir {
-		return fmt.Errorf("remove %s: it is not in %s", t.Path, h.cfg.RunDir)
+// ourSocket tells whether a path is that of a run loop's socket, by its name
+// and kind: its directory is where an engine had its sockets at the time.
+func ourSocket(path string) error {
+	id, ok := strings.CutSuffix(filepath.Base(path), ".sock")
+	if !ok || !idRule.MatchString(id) {
+		return fmt.Errorf("socket %s: it is not of ours", path)
 	}
-	if err := os.Remove(t.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Lstat(path)
+	if err != nil {
 		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("socket %s: it is no socket", path)
+	}
+	return nil
+}
+
+func removeSocket(_ context.Context, t thing) error {
+	err := ourSocket(t.Path)
+	if err == nil {
+		err = os.Remove(t.Path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// checkRunDir tells whether the names of sockets fit: sun_path of unix(4) and
+// unix(7).
+func (h *Host) checkRunDir() error {
+	longest := h.sparePath(randomID())
+	if have, most := len(longest), len(syscall.RawSockaddrUnix{}.Path)-1; have > most {
+		return fmt.Errorf("run directory %s: it is %d bytes too long for the names of sockets in it: choose another (--run-dir)", h.cfg.RunDir, have-most)
 	}
 	return nil
 }

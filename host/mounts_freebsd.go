@@ -85,7 +85,7 @@ func (m insider) mount(r *inroot.Root, root string) error {
 	if err := mount.Mount(e); err != nil || m.src == nil {
 		return err
 	}
-	return sameFile(e.Path, m.src)
+	return sameFile(e, m.src)
 }
 
 // fdescOptions make /dev/fd name the files themselves for Linux programs.
@@ -180,11 +180,12 @@ func makePoint(r *inroot.Root, dst string, src *os.File) error {
 }
 
 // sameFile holds what was mounted against what the client opened. nullfs has
-// file numbers of the file system below, and a device number of its own.
-func sameFile(path string, src *os.File) error {
+// the attributes of the file below, but for the device number; and the source's
+// name must still lead to the very file.
+func sameFile(e mount.Entry, src *os.File) error {
 	var ours, theirs unix.Stat_t
-	if err := unix.Lstat(path, &ours); err != nil {
-		return &fs.PathError{Op: "lstat", Path: path, Err: err}
+	if err := unix.Lstat(e.Path, &ours); err != nil {
+		return &fs.PathError{Op: "lstat", Path: e.Path, Err: err}
 	}
 	conn, err := src.SyscallConn()
 	if err != nil {
@@ -197,8 +198,19 @@ func sameFile(path string, src *os.File) error {
 	if serr != nil {
 		return os.NewSyscallError("fstat", serr)
 	}
-	if ours.Ino != theirs.Ino {
-		return fmt.Errorf("mount on %s: %w: the source is not the file that was opened", path, fs.ErrPermission)
+	same := ours.Ino == theirs.Ino && ours.Gen == theirs.Gen && ours.Btim == theirs.Btim && ours.Uid == theirs.Uid && ours.Mode == theirs.Mode
+	now, err := OpenSource(e.From)
+	if err != nil {
+		return err
+	}
+	defer now.Close()
+	a, aerr := now.Stat()
+	b, berr := src.Stat()
+	if err := errors.Join(aerr, berr); err != nil {
+		return err
+	}
+	if !same || !os.SameFile(a, b) {
+		return fmt.Errorf("the source %s is not the file that was opened: %w", e.From, fs.ErrPermission)
 	}
 	return nil
 }

@@ -22,9 +22,9 @@ type rootStore interface {
 func (h *Host) Roots() store.Roots { return h.store }
 
 // Sweep removes what a crash can have left that is in no journal: drafts, and
-// the run loop that was kept ready. The ids are those of all containers.
-func (h *Host) Sweep(ctx context.Context, ids map[string]bool) error {
-	return errors.Join(h.store.Sweep(ctx), h.sweepSpares(), h.sweepGroups(ctx, ids))
+// the run loop that was kept ready. What runs is not touched.
+func (h *Host) Sweep(ctx context.Context, running map[string]bool) error {
+	return errors.Join(h.store.Sweep(ctx), h.sweepSpares(), h.sweepGroups(ctx, running))
 }
 
 func (h *Host) removeRoot(ctx context.Context, t thing) error { return h.store.Remove(ctx, t.Name) }

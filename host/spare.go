@@ -127,8 +127,13 @@ func (h *Host) removeSpare(id string) error {
 
 // sweepSpares removes the sockets of spares whose engine has died.
 func (h *Host) sweepSpares() error {
+	h.spares.mu.Lock()
+	defer h.spares.mu.Unlock()
 	left, err := filepath.Glob(h.sparePath("*"))
 	for _, path := range left {
+		if s := h.spares.now; s != nil && path == h.sparePath(s.id) {
+			continue // a container that ended during recovery had it made
+		}
 		if rerr := os.Remove(path); !errors.Is(rerr, fs.ErrNotExist) {
 			err = errors.Join(err, rerr)
 		}

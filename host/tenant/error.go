@@ -32,6 +32,20 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s %s: %s", e.Op, e.Object, cause)
 }
 
+// Code tells across the wire that it is about the program: it is not there, or
+// cannot be executed. The names are those of package engine/api.
+func (e *Error) Code() string {
+	switch {
+	case e.Op != "exec":
+		return ""
+	case errors.Is(e, fs.ErrNotExist):
+		return "command_not_found"
+	case errors.Is(e, fs.ErrPermission):
+		return "not_executable"
+	}
+	return ""
+}
+
 // Unwrap gives the errno.
 func (e *Error) Unwrap() error {
 	if e.Errno == 0 {
