@@ -5,7 +5,7 @@
 # back between two lines only this run can have: "^ID start" and "^ID exit N",
 # where ^ is the byte 036. The device is a tty: raw, it carries any byte.
 LC_ALL=C disk=$1 dir=$3disk=$1 dir=$3 export LC_ALL
-disk=$1 dir=$3 cat=
+disk=$1 dir=$3 cat=0
 exec 3<>"$2" || exit 1
 stty raw -echo <&3 || exit 1
 mkdir -p "$dir" && cd "$dir" || exit 1
@@ -20,7 +20,8 @@ while read -r word id blocks <&3; do
 	mkdir -p work && mkfifo output || continue
 	# Through a pipe, so that tests see no terminal; and named, so that a
 	# process a test left behind holds cat, not us, until the next job.
-	[ -z "$cat" ] || kill "$cat" 2>/dev/null
+	# (By now its number may be another's: kill it as our child only.)
+	[ "$(ps -o ppid= -p "$cat" 2>/dev/null || echo 0)" -ne $$ ] || kill "$cat"
 	cat output >&3 &
 	cat=$!
 	{

@@ -105,7 +105,7 @@ func script(dir, binary string, args, env []string, files []outFile) string {
 	for _, kv := range env {
 		b.WriteString(" \\\n\t" + quote(kv))
 	}
-	b.WriteString(" \\\n\t" + quote("../"+binary))
+	b.WriteString(" \\\n\t" + quote(guestDir+"/work/"+binary))
 	for _, a := range args {
 		b.WriteString(" \\\n\t" + quote(a))
 	}

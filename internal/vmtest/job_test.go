@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -98,6 +99,34 @@ func TestQuote(t *testing.T) {
 		if err != nil || string(out) != s {
 			t.Errorf("%q: got %q, %v", s, out, err)
 		}
+	}
+}
+
+// TestScript has the shell run a job's script here, with the guest's paths
+// moved to a directory of this machine.
+func TestScript(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "it's here")
+	if err := os.MkdirAll(filepath.Join(dir, "work/pkg"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	program := "#!/bin/sh\npwd\necho $0\nfor a; do echo \"<$a>\"; done\necho \"$XC_TEST_A $LEAK $HOME\"\n[ -d \"$1\" ] && exit 5\n"
+	if err := os.WriteFile(filepath.Join(dir, "work/a b.test"), []byte(program), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LEAK", "leaked")
+	s := script("pkg", "a b.test", []string{guestOut + "/cover", "two  words", "$HOME"}, []string{"XC_TEST_A=it's"},
+		[]outFile{{guest: guestOut + "/cover", dir: true}})
+	// Within single quotes and without: both take the escaped form.
+	s = strings.ReplaceAll(s, "rm -rf "+guestOut+" && mkdir "+guestOut, "rm -rf "+quote(guestOut)+" && mkdir "+quote(guestOut))
+	s = strings.ReplaceAll(s, guestDir, strings.ReplaceAll(dir, "'", `'\''`))
+	out, err := exec.Command("sh", "-c", s).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 5 {
+		t.Errorf("%v: %s", err, out)
+	}
+	want := dir + "/work/pkg\n" + dir + "/work/a b.test\n<" + dir + "/out/cover>\n<two  words>\n<$HOME>\nit's  /root\n"
+	if string(out) != want {
+		t.Errorf("got %q, want %q", out, want)
 	}
 }
 
