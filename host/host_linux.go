@@ -121,6 +121,20 @@ func (h *Host) Table() site.Table {
 	}
 }
 
+// firstFile is the first descriptor of a run loop that is for its tenant; see
+// package runloop.
+const firstFile = 6
+
+// spareOf returns the run loop that is ready for a container, which stays.
+func (h *Host) spareOf(id string) *spare {
+	h.spares.mu.Lock()
+	defer h.spares.mu.Unlock()
+	if s := h.spares.now; s != nil && s.id == id {
+		return s
+	}
+	return nil
+}
+
 // Run returns the steps for what a running container has. The last one starts
 // the run loop and leaves the connection to it in loop. On Linux everything
 // else (namespaces, mounts) is the run loop's to make, and dies with it.

@@ -156,9 +156,6 @@ func listen(path string) (*os.File, error) {
 	return l.File()
 }
 
-// Descriptors of a run loop; see package runloop.
-const firstFile = 6
-
 // startLoop starts the process, with a listener on path and one end of a first
 // connection.
 func (h *Host) startLoop(id, path string, files []*os.File) (*started, error) {

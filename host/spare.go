@@ -82,16 +82,6 @@ func (h *Host) takeSpare(id string) *started {
 	return s.loop
 }
 
-// spareOf returns the run loop that is ready for a container, which stays.
-func (h *Host) spareOf(id string) *spare {
-	h.spares.mu.Lock()
-	defer h.spares.mu.Unlock()
-	if s := h.spares.now; s != nil && s.id == id {
-		return s
-	}
-	return nil
-}
-
 // dropSpare ends a run loop that nobody wants.
 func (h *Host) dropSpare(s *spare) {
 	h.spares.mu.Lock()

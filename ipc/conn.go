@@ -191,5 +191,6 @@ func (c *Conn) cause(err error) error {
 // ended tells that err is a peer that went away, which is no error for a server.
 func ended(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, fs.ErrClosed) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, syscall.ENOTCONN) // FreeBSD, where the peer is already gone when the message is sent
 }

@@ -308,7 +308,7 @@ func (w *writer) keep(buf []byte) {
 // the end too, and tells everybody; if it was the peer who closed, after having
 // read what came before.
 func (w *writer) fail(err error) error {
-	gone := err == unix.EPIPE || err == unix.ECONNRESET
+	gone := err == unix.EPIPE || err == unix.ECONNRESET || err == unix.ENOTCONN
 	if _, ok := err.(syscall.Errno); ok {
 		err = os.NewSyscallError("sendmsg", err)
 	}
