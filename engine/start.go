@@ -11,6 +11,7 @@ import (
 
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/host"
+	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/site"
 	"github.com/joyboyid/xc/site/control"
 )
@@ -53,7 +54,7 @@ func (e *Engine) start(ctx context.Context, c *container, opt api.StartOptions) 
 	}
 	spec := e.hostSpec(c)
 	if spec.Mounts, err = reopened(c, spec.Mounts); err != nil {
-		return err
+		return e.neverRan(ctx, c, err)
 	}
 	defer closeMounts(spec.Mounts)
 
@@ -62,18 +63,34 @@ func (e *Engine) start(ctx context.Context, c *container, opt api.StartOptions) 
 	if err := s.Run.Unwind(ctx); err != nil {
 		return err
 	}
+	err = e.startRun(ctx, c, spec, opt)
+	if ipc.CodeOf(err) == ipc.CodeUnavailable {
+		// The run loop died before it was asked: the one that was kept ready,
+		// killed by somebody. Main was not started; a new one starts it.
+		if err = s.Run.Unwind(ctx); err == nil {
+			err = e.startRun(ctx, c, spec, opt)
+		}
+	}
+	if err != nil {
+		return e.neverRan(ctx, c, errors.Join(err, s.Run.Unwind(ctx)))
+	}
+	return nil
+}
+
+// startRun acquires the run stack and starts main.
+func (e *Engine) startRun(ctx context.Context, c *container, spec host.Spec, opt api.StartOptions) error {
 	var loop host.Loop
 	steps, err := e.host.Run(spec, e.loopConfig(c), &loop)
 	if err != nil {
 		return err
 	}
-	if err := s.Run.Acquire(ctx, steps); err != nil {
-		loop.Close()
-		return e.neverRan(ctx, c, err)
+	err = e.site(c.id).Run.Acquire(ctx, steps)
+	if err == nil {
+		err = e.startMain(ctx, c, &loop, opt)
 	}
-	if err := e.startMain(ctx, c, &loop, opt); err != nil {
+	if err != nil {
 		loop.Close()
-		return e.neverRan(ctx, c, errors.Join(err, s.Run.Unwind(ctx)))
+		return err
 	}
 	e.watch(c, &loop)
 	return nil

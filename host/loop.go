@@ -89,7 +89,10 @@ func (h *Host) loopSteps(id string, spare *started, configure func() (runloop.Co
 					loop.take(spare)
 					return nil
 				}
-				// It is dead.
+				// It is dead, and who killed it may have removed its cgroup.
+				if err := h.makeGroup(id); err != nil && !errors.Is(err, fs.ErrExist) {
+					return err
+				}
 				if err := errors.Join(spare.abandon(), os.Remove(path)); err != nil {
 					return err
 				}
