@@ -36,7 +36,7 @@ func (g *Group) WaitEmpty(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var full bool
+	full := true // for all we know: Read does not look when ctx has ended already
 	var inner error
 	err = rc.Read(func(fd uintptr) bool {
 		full, inner = check(int(fd), events)
