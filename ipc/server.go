@@ -133,7 +133,8 @@ func (s *Server) ServeConn(ctx context.Context, c *Conn) error {
 	err = ss.run()
 	s.finish(ss)
 	if ended(err) {
-		return nil
+		// When ctx ends, both sides close: whose end is seen first is chance.
+		return ctx.Err()
 	}
 	return err
 }
