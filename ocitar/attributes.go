@@ -71,8 +71,9 @@ func mapID(ranges []IDMap, id int64) (int, error) {
 	return int(id), nil
 }
 
-// extended restores extended attributes and access control lists. What this system,
-// file system or process cannot have is noted: an image made elsewhere is no error.
+// extended restores extended attributes, and notes access control lists, which are
+// not restored. What this system, file system or process cannot have is noted as
+// well: an image made elsewhere is no error.
 func (x *unpack) extended(fd int, opath bool, e *Entry) error {
 	for _, kind := range slices.Sorted(maps.Keys(e.ACLs)) {
 		err := setACL(fd, opath, kind, e.ACLs[kind])
