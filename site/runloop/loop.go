@@ -30,6 +30,8 @@ type loop struct {
 	failure  error // instead of a result: main was never started, or the record is not written
 	once     sync.Once
 	waiting  atomic.Int32   // calls of Wait
+	told     chan struct{}  // closed when the first Wait has got the result
+	tell     sync.Once      // closes told
 	clients  sync.WaitGroup // of a terminal that main was started with
 
 	mu     sync.Mutex
@@ -45,7 +47,7 @@ var _ control.Control = (*loop)(nil)
 
 func newLoop(cfg Config, t Tenant) *loop {
 	l := &loop{cfg: cfg, tenant: t, hub: newHub(true),
-		started: make(chan struct{}), exited: make(chan struct{}), ended: make(chan struct{}),
+		started: make(chan struct{}), exited: make(chan struct{}), ended: make(chan struct{}), told: make(chan struct{}),
 		procs: map[*proc]struct{}{}, execs: map[string]*proc{}}
 	if cfg.LogPath != "" {
 		l.log = &logfile.Writer{Path: cfg.LogPath, MaxBytes: cfg.LogMax, MaxFiles: cfg.LogFiles}
@@ -179,6 +181,7 @@ func (l *loop) Wait(ctx context.Context) (control.Exit, error) {
 	case <-ctx.Done():
 		return control.Exit{}, ctx.Err()
 	}
+	l.tell.Do(func() { close(l.told) })
 	if l.failure != nil && l.result.At.IsZero() {
 		return control.Exit{}, l.failure
 	}

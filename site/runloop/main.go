@@ -138,8 +138,10 @@ func (l *loop) serve(listener net.Listener, starter *ipc.Conn) {
 	}
 	ctx := context.Background()
 	var wg sync.WaitGroup
+	alone := make(chan struct{}) // closed when the starter has gone
 	wg.Go(func() {
 		_ = s.ServeConn(ctx, starter) // it ends when the starter does
+		close(alone)
 		l.orphaned()
 	})
 	wg.Go(func() {
