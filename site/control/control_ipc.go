@@ -93,11 +93,10 @@ func controlStartServe(ctx context.Context, impl Control, r *ipc.Request) (any, 
 	if err != nil {
 		return nil, nil, err
 	}
-	var files ipc.Files
 	out := controlStartOut{
 		Pid: res0,
 	}
-	return out, files.List, nil
+	return out, nil, nil
 }
 
 type controlExecIn struct {
@@ -137,11 +136,10 @@ func controlExecServe(ctx context.Context, impl Control, r *ipc.Request) (any, [
 	if err != nil {
 		return nil, nil, err
 	}
-	var files ipc.Files
 	out := controlExecOut{
 		Result: res0,
 	}
-	return out, files.List, nil
+	return out, nil, nil
 }
 
 type controlSignalIn struct {
@@ -151,12 +149,11 @@ type controlSignalIn struct {
 
 // Signal calls Control.Signal.
 func (c ControlClient) Signal(ctx context.Context, signal int, all bool) error {
-	var files ipc.Files
 	in := controlSignalIn{
 		Signal: signal,
 		All:    all,
 	}
-	got, err := c.C.Call(ctx, MethodControlSignal, in, files.List, nil)
+	got, err := c.C.Call(ctx, MethodControlSignal, in, nil, nil)
 	res := ipc.Files{List: got}
 	return res.Done(err)
 }
@@ -176,12 +173,11 @@ type controlStopIn struct {
 
 // Stop calls Control.Stop.
 func (c ControlClient) Stop(ctx context.Context, signal int, timeout time.Duration) error {
-	var files ipc.Files
 	in := controlStopIn{
 		Signal:  signal,
 		Timeout: timeout,
 	}
-	got, err := c.C.Call(ctx, MethodControlStop, in, files.List, nil)
+	got, err := c.C.Call(ctx, MethodControlStop, in, nil, nil)
 	res := ipc.Files{List: got}
 	return res.Done(err)
 }
@@ -233,12 +229,11 @@ type controlResizeIn struct {
 
 // Resize calls Control.Resize.
 func (c ControlClient) Resize(ctx context.Context, id string, size Size) error {
-	var files ipc.Files
 	in := controlResizeIn{
 		Id:   id,
 		Size: size,
 	}
-	got, err := c.C.Call(ctx, MethodControlResize, in, files.List, nil)
+	got, err := c.C.Call(ctx, MethodControlResize, in, nil, nil)
 	res := ipc.Files{List: got}
 	return res.Done(err)
 }
@@ -257,9 +252,8 @@ type controlStateOut struct {
 
 // State calls Control.State.
 func (c ControlClient) State(ctx context.Context) (State, error) {
-	var files ipc.Files
 	var out controlStateOut
-	got, err := c.C.Call(ctx, MethodControlState, nil, files.List, &out)
+	got, err := c.C.Call(ctx, MethodControlState, nil, nil, &out)
 	res := ipc.Files{List: got}
 	result := out.Result
 	return result, res.Done(err)
@@ -270,11 +264,10 @@ func controlStateServe(ctx context.Context, impl Control, r *ipc.Request) (any, 
 	if err != nil {
 		return nil, nil, err
 	}
-	var files ipc.Files
 	out := controlStateOut{
 		Result: res0,
 	}
-	return out, files.List, nil
+	return out, nil, nil
 }
 
 type controlWaitOut struct {
@@ -283,9 +276,8 @@ type controlWaitOut struct {
 
 // Wait calls Control.Wait.
 func (c ControlClient) Wait(ctx context.Context) (Exit, error) {
-	var files ipc.Files
 	var out controlWaitOut
-	got, err := c.C.Call(ctx, MethodControlWait, nil, files.List, &out)
+	got, err := c.C.Call(ctx, MethodControlWait, nil, nil, &out)
 	res := ipc.Files{List: got}
 	result := out.Result
 	return result, res.Done(err)
@@ -296,17 +288,15 @@ func controlWaitServe(ctx context.Context, impl Control, r *ipc.Request) (any, [
 	if err != nil {
 		return nil, nil, err
 	}
-	var files ipc.Files
 	out := controlWaitOut{
 		Result: res0,
 	}
-	return out, files.List, nil
+	return out, nil, nil
 }
 
 // Abandon calls Control.Abandon.
 func (c ControlClient) Abandon(ctx context.Context) error {
-	var files ipc.Files
-	got, err := c.C.Call(ctx, MethodControlAbandon, nil, files.List, nil)
+	got, err := c.C.Call(ctx, MethodControlAbandon, nil, nil, nil)
 	res := ipc.Files{List: got}
 	return res.Done(err)
 }
