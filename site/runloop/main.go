@@ -53,17 +53,18 @@ func run(prepare func() Opener) error {
 	for fd := fdListener; fd <= fdConfig; fd++ {
 		unix.CloseOnExec(fd)
 	}
-	open := prepare()
-	listener, starter, cfg, err := inherit()
-	if err != nil {
-		return err
-	}
+	// All that can be done before the configuration comes is done then.
 	if err := detach(); err != nil {
 		return err
 	}
 	// Nothing here is worth a second core or a large heap.
 	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
 	debug.SetGCPercent(25)
+	open := prepare()
+	listener, starter, cfg, err := inherit()
+	if err != nil {
+		return err
+	}
 	t, err := open(cfg.Tenant)
 	if err != nil {
 		t = noTenant{fmt.Errorf("open tenant: %w", err)} // Start tells the starter
