@@ -59,22 +59,7 @@ func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (a
 // create claims the name, acquires what the container holds, and commits by
 // the record's phase.
 func (e *Engine) create(ctx context.Context, c *container) error {
-	err := e.insert(ctx, c)
-	for errors.Is(err, fs.ErrExist) {
-		holder, ferr := e.find(ctx, c.plan.Name)
-		if errors.Is(ferr, fs.ErrNotExist) {
-			err = e.insert(ctx, c)
-			continue
-		}
-		if ferr != nil {
-			return ferr
-		}
-		if left, gerr := e.gone(ctx, holder); gerr != nil || !left {
-			return errors.Join(err, gerr)
-		}
-		err = e.insert(ctx, c)
-	}
-	if err != nil {
+	if err := e.claim(ctx, c); err != nil {
 		return err
 	}
 	s := e.site(c.id)
@@ -85,6 +70,27 @@ func (e *Engine) create(ctx context.Context, c *container) error {
 		return errors.Join(err, s.Held.Unwind(ctx), e.forget(ctx, c))
 	}
 	return nil
+}
+
+// claim records a new container, which claims its name. One that is removing
+// itself is waited for.
+func (e *Engine) claim(ctx context.Context, c *container) error {
+	for {
+		err := e.insert(ctx, c)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		holder, ferr := e.find(ctx, c.plan.Name)
+		if errors.Is(ferr, fs.ErrNotExist) {
+			continue // gone meanwhile
+		}
+		if ferr != nil {
+			return ferr
+		}
+		if left, gerr := e.gone(ctx, holder); gerr != nil || !left {
+			return errors.Join(err, gerr)
+		}
+	}
 }
 
 // insert records a new container.

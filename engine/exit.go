@@ -16,10 +16,6 @@ import (
 	"github.com/joyboyid/xc/site/control"
 )
 
-var errInvalid = fs.ErrInvalid
-
-func firstOf(a, b string) string { return cmp.Or(a, b) }
-
 // fromControl is an exit as the API shows it.
 func fromControl(x control.Exit) api.Exit {
 	out := api.Exit{Code: x.Code, Core: x.Core, Lost: x.Lost, Error: x.Error, At: x.At}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -325,7 +326,7 @@ func (e *Engine) StopContainer(ctx context.Context, name string, opt api.StopOpt
 	if err != nil {
 		return err
 	}
-	sig, err := signalNumber(firstOf(opt.Signal, c.plan.Signal))
+	sig, err := signalNumber(cmp.Or(opt.Signal, c.plan.Signal))
 	if err != nil {
 		return fmt.Errorf("stop container %s: %w", c.plan.Name, err)
 	}
@@ -377,7 +378,7 @@ func (e *Engine) awaitEnd(ctx context.Context, c *container, loop *host.Loop) er
 
 // KillContainer implements api.Containers.
 func (e *Engine) KillContainer(ctx context.Context, name, signal string) error {
-	sig, err := signalNumber(firstOf(signal, "KILL"))
+	sig, err := signalNumber(cmp.Or(signal, "KILL"))
 	if err != nil {
 		return fmt.Errorf("kill container %s: %w", name, err)
 	}

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io/fs"
 
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/site/control"
@@ -16,11 +18,11 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 		return api.Exit{}, fmt.Errorf("exec: %w", err)
 	}
 	if len(opt.Args) == 0 || opt.Args[0] == "" {
-		return api.Exit{}, fmt.Errorf("exec in container %s: %w: no command", c.plan.Name, errInvalid)
+		return api.Exit{}, fmt.Errorf("exec in container %s: %w: no command", c.plan.Name, fs.ErrInvalid)
 	}
 	p := control.Process{
 		ID: opt.ID, Args: opt.Args, Env: environment(c.plan.Env, opt.Env, c.plan.Hostname, opt.Terminal),
-		Dir: firstOf(opt.WorkDir, c.plan.WorkDir), User: firstOf(opt.User, c.plan.User),
+		Dir: cmp.Or(opt.WorkDir, c.plan.WorkDir), User: cmp.Or(opt.User, c.plan.User),
 		Terminal: opt.Terminal, Size: control.Size(opt.Size),
 	}
 	exit, err := loop.Control.Exec(ctx, p, control.Stdio(opt.Stdio))
