@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/joyboyid/xc/dirstore"
+	"github.com/joyboyid/xc/internal/testns"
 )
 
 const (
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, victim(dir))
 		os.Exit(1)
 	}
+	testns.Enter()
 	os.Exit(m.Run())
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"github.com/joyboyid/xc/internal/testns"
 	"io"
 	"io/fs"
 	"os"
@@ -35,6 +36,7 @@ var programs = sync.OnceValues(func() (string, error) {
 var built string
 
 func TestMain(m *testing.M) {
+	testns.Enter()
 	code := m.Run()
 	if built != "" {
 		os.RemoveAll(built)

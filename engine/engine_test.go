@@ -16,6 +16,7 @@ import (
 
 	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/internal/testns"
 )
 
 func TestMain(m *testing.M) {
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) {
 	if crashHelper() {
 		return
 	}
+	testns.Enter()
 	os.Exit(m.Run())
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/engine/config"
+	"github.com/joyboyid/xc/internal/testns"
 	"github.com/joyboyid/xc/ipc"
 )
 
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
+	testns.Enter()
 	os.Exit(m.Run())
 }
 

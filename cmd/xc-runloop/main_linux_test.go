@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/joyboyid/xc/host/tenant"
+	"github.com/joyboyid/xc/internal/testns"
 	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/site/control"
 	"github.com/joyboyid/xc/site/runloop"
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(7)
 	}
+	testns.Enter()
 	os.Exit(m.Run())
 }
 

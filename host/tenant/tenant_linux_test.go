@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/joyboyid/xc/internal/testns"
 	"github.com/joyboyid/xc/linux/cgroup"
 	"github.com/joyboyid/xc/site/runloop"
 	"golang.org/x/sys/unix"
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) {
 	if Main() {
 		return
 	}
+	testns.Enter()
 	os.Exit(m.Run())
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/joyboyid/xc/image/internal/imagetest"
 	"github.com/joyboyid/xc/image/registry"
 	"github.com/joyboyid/xc/image/store"
+	"github.com/joyboyid/xc/internal/testns"
 )
 
 // killEnv makes the test binary a puller: "DIR REFERENCE POINT". It kills itself
@@ -33,6 +34,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	testns.Enter()
 	os.Exit(m.Run())
 }
 

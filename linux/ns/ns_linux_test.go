@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/joyboyid/xc/internal/testns"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	testns.Enter()
 	os.Exit(m.Run())
 }
 

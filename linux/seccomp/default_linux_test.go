@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/joyboyid/xc/internal/testns"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,6 +22,7 @@ func TestMain(m *testing.M) {
 		confined()
 		return
 	}
+	testns.Enter()
 	os.Exit(m.Run())
 }
 

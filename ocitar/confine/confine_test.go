@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/joyboyid/xc/internal/testns"
 	"github.com/joyboyid/xc/ocitar"
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "probe" {
 		os.Exit(probe(os.Args[3]))
 	}
+	testns.Enter()
 	os.Exit(m.Run())
 }
 

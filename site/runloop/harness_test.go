@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/joyboyid/xc/internal/testns"
 	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/site/control"
 	"github.com/joyboyid/xc/site/logfile"
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(runloop.Main(func() runloop.Opener { return openFake }))
 	}
+	testns.Enter()
 	os.Exit(m.Run())
 }
 
