@@ -70,6 +70,10 @@ func (z *ZFS) device() *device {
 	return z.dev
 }
 
+// Native reports whether the kernel's ioctls are those known here: they are
+// used then, where zfs(8) would otherwise be run.
+func (z *ZFS) Native() bool { return z.device() != nil }
+
 // ioctl does one. done is false if zfs(8) has to do it instead.
 func (z *ZFS) ioctl(ctx context.Context, op, dataset string, n int, name string, args list) (done bool, err error) {
 	d := z.device()

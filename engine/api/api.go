@@ -87,4 +87,7 @@ type System interface {
 	Info(ctx context.Context) (Info, error)
 	// Version tells the versions of the engine and of its API.
 	Version(ctx context.Context) (Version, error)
+	// CheckSystem looks at what the host has of what containers need, and at
+	// what is missing. It changes nothing.
+	CheckSystem(ctx context.Context) ([]Check, error)
 }

@@ -30,6 +30,7 @@ const (
 	MethodImagesRemoveImage          = "Images.RemoveImage"
 	MethodSystemInfo                 = "System.Info"
 	MethodSystemVersion              = "System.Version"
+	MethodSystemCheckSystem          = "System.CheckSystem"
 )
 
 // EngineClient is Engine at the other end of a connection. Safe for concurrent use.
@@ -80,6 +81,8 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineSystemInfoServe(ctx, impl, r)
 		case MethodSystemVersion:
 			return engineSystemVersionServe(ctx, impl, r)
+		case MethodSystemCheckSystem:
+			return engineSystemCheckSystemServe(ctx, impl, r)
 		}
 		return nil, nil, ipc.NoMethod(r.Method)
 	}
@@ -694,6 +697,30 @@ func engineSystemVersionServe(ctx context.Context, impl Engine, r *ipc.Request) 
 		return nil, nil, err
 	}
 	out := engineSystemVersionOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineSystemCheckSystemOut struct {
+	Result []Check `json:"result"`
+}
+
+// CheckSystem calls System.CheckSystem.
+func (c EngineClient) CheckSystem(ctx context.Context) ([]Check, error) {
+	var out engineSystemCheckSystemOut
+	got, err := c.C.Call(ctx, MethodSystemCheckSystem, nil, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineSystemCheckSystemServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	res0, err := impl.CheckSystem(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineSystemCheckSystemOut{
 		Result: res0,
 	}
 	return out, nil, nil

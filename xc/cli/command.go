@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ type command struct {
 	// command, flags included.
 	verbatim bool
 	setup    func(a *App, f *pflag.FlagSet) action
+	sub      []command // of a group, such as system, which does nothing by itself
 }
 
 type action func(ctx context.Context, e api.Engine, args []string) error
@@ -36,6 +38,9 @@ func commands() []command {
 }
 
 func (c command) cobra(a *App) *cobra.Command {
+	if c.sub != nil {
+		return c.group(a)
+	}
 	cmd := &cobra.Command{
 		Use: c.use, Short: c.short, Long: c.long, Args: c.args,
 		DisableFlagsInUseLine: true,
@@ -51,6 +56,24 @@ func (c command) cobra(a *App) *cobra.Command {
 			return err
 		}
 		return do(cmd.Context(), e, args)
+	}
+	return cmd
+}
+
+// group is a command that only has commands of its own.
+func (c command) group(a *App) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: c.use, Short: c.short, Long: c.long, DisableFlagsInUseLine: true,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("unknown command %q for %q; see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
+			}
+			return cmd.Help()
+		},
+	}
+	for _, sub := range c.sub {
+		cmd.AddCommand(sub.cobra(a))
 	}
 	return cmd
 }

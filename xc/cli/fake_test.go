@@ -53,6 +53,7 @@ type fake struct {
 	logOptions api.LogOptions
 	imported   api.ImportSpec
 	archive    string
+	checks     []api.Check
 
 	waits, attached chan struct{} // told of each call
 }
@@ -425,6 +426,10 @@ func (f *fake) InspectImage(_ context.Context, name string) (api.Image, error) {
 func (f *fake) RemoveImage(_ context.Context, name string, _ api.RemoveImageOptions) ([]string, error) {
 	img, err := f.image(name)
 	return append(img.Names, img.ID), err
+}
+
+func (f *fake) CheckSystem(context.Context) ([]api.Check, error) {
+	return f.checks, nil
 }
 
 func (f *fake) Info(context.Context) (api.Info, error) {

@@ -26,6 +26,10 @@ func systemCommands() []command {
 			setup: inspectCommand,
 		},
 		{use: "info [FLAGS]", short: "Describe the engine and its host", args: cobra.NoArgs, setup: infoCommand},
+		{use: "system", short: "Look after the engine and its host", sub: []command{
+			{use: "check [FLAGS]", short: "Show what the host has of what containers need, and how to get what is missing", long: checkLong, args: cobra.NoArgs, setup: checkCommand},
+			{use: "info [FLAGS]", short: "Describe the engine and its host", args: cobra.NoArgs, setup: infoCommand},
+		}},
 		{use: "version [FLAGS]", short: "Show the versions of xc and of the engine", args: cobra.NoArgs, setup: versionCommand},
 	}
 }
