@@ -41,9 +41,11 @@ func open(c *Config) (*space, error) {
 		return nil, fmt.Errorf("start pid 1: %w", err)
 	}
 	// What follows is done while the stub starts.
-	setup, err := c.setup()
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
+	setup := c.setup()
+	if !c.Unconfined {
+		if setup.filter, err = defaultFilter(); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	if c.Network == "none" {
 		net, err := newNetwork()
@@ -58,8 +60,8 @@ func open(c *Config) (*space, error) {
 	return s, nil
 }
 
-// setup is what the stub needs to know.
-func (c *Config) setup() (*setupRequest, error) {
+// setup is what the stub needs to know, but for the filter.
+func (c *Config) setup() *setupRequest {
 	s := &setupRequest{
 		root: c.Root, readOnly: c.ReadOnly, hostname: c.Hostname,
 		network: c.Network == "none", cgroup: c.Cgroup != "", shmSize: int(c.ShmSize),
@@ -67,19 +69,20 @@ func (c *Config) setup() (*setupRequest, error) {
 	for _, m := range c.Mounts {
 		s.mounts = append(s.mounts, m.Destination)
 	}
-	if c.Unconfined {
-		return s, nil
-	}
+	return s
+}
+
+// defaultFilter is the filter of system calls as the kernel takes it.
+func defaultFilter() (string, error) {
 	p, err := seccomp.Default()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	f, err := p.Compile()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	s.filter = string(unsafe.Slice((*byte)(unsafe.Pointer(&f[0])), len(f)*filterInstruction))
-	return s, nil
+	return string(unsafe.Slice((*byte)(unsafe.Pointer(&f[0])), len(f)*filterInstruction)), nil
 }
 
 // filterInstruction is the size of a seccomp.Instruction, in bytes.

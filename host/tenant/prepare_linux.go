@@ -16,9 +16,10 @@ const GroupEnv = "XC_CGROUP"
 
 // prepared is what does not depend on the configuration.
 type prepared struct {
-	space *space
-	net   int // descriptor of a network namespace
-	err   error
+	space  *space
+	net    int    // descriptor of a network namespace
+	filter string // of system calls
+	err    error
 }
 
 // Prepare begins to make a tenant before its configuration is known: pid 1, in
@@ -35,6 +36,9 @@ func Prepare() runloop.Opener {
 		p.net = -1
 		if p.space, p.err = startStub(&Config{Cgroup: group}); p.err == nil {
 			p.net, p.err = newNetwork()
+		}
+		if p.err == nil {
+			p.filter, p.err = defaultFilter()
 		}
 		ready <- p
 	}()
@@ -68,9 +72,9 @@ func (p *prepared) setup(c *Config) error {
 		fds, p.net = append(fds, p.net), -1
 	}
 	p.space.id = c.ID
-	setup, err := c.setup()
-	if err != nil {
-		return err
+	setup := c.setup()
+	if !c.Unconfined {
+		setup.filter = p.filter
 	}
 	if _, err := p.space.wire.call(request{setup: setup}, fds, nil); err != nil {
 		return err

@@ -84,7 +84,7 @@ func (l *loop) startExec(p control.Process, stdio control.Stdio, to emit) (*proc
 	if _, _, err := l.running(); err != nil {
 		return nil, nil, err
 	}
-	pr, err := launch(l.tenant, p, stdio, to)
+	pr, err := launch(l.tenant.get(), p, stdio, to)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,20 +18,19 @@ import (
 // they are closed as soon as they have been handed on.
 type loop struct {
 	cfg    Config
-	tenant Tenant
+	tenant *opening
 	log    *logfile.Writer // nil: none
 	hub    *hub            // of main, and of what else is logged
 
 	starting sync.RWMutex  // held by Start, shared by Exec, until what it started is in procs
 	started  chan struct{} // closed when main runs
 	exited   chan struct{} // closed when main's first process is gone: exit is set
-	ended    chan struct{} // closed when all is over: result is set
+	ended    chan struct{} // closed when the container has ended: result is set
+	closed   chan struct{} // closed when nothing of it is left
 	result   control.Exit
 	failure  error // instead of a result: main was never started, or the record is not written
 	once     sync.Once
 	waiting  atomic.Int32   // calls of Wait
-	told     chan struct{}  // closed when the first Wait has got the result
-	tell     sync.Once      // closes told
 	clients  sync.WaitGroup // of a terminal that main was started with
 
 	mu     sync.Mutex
@@ -45,9 +44,9 @@ type loop struct {
 
 var _ control.Control = (*loop)(nil)
 
-func newLoop(cfg Config, t Tenant) *loop {
+func newLoop(cfg Config, t *opening) *loop {
 	l := &loop{cfg: cfg, tenant: t, hub: newHub(true),
-		started: make(chan struct{}), exited: make(chan struct{}), ended: make(chan struct{}), told: make(chan struct{}),
+		started: make(chan struct{}), exited: make(chan struct{}), ended: make(chan struct{}), closed: make(chan struct{}),
 		procs: map[*proc]struct{}{}, execs: map[string]*proc{}}
 	if cfg.LogPath != "" {
 		l.log = &logfile.Writer{Path: cfg.LogPath, MaxBytes: cfg.LogMax, MaxFiles: cfg.LogFiles}
@@ -98,14 +97,14 @@ func (l *loop) Start(_ context.Context, main control.Process, stdio control.Stdi
 // client's; they join before there is output.
 func (l *loop) startMain(main control.Process, stdio control.Stdio) (*proc, error) {
 	if !main.Terminal {
-		return launch(l.tenant, main, stdio, l.output)
+		return launch(l.tenant.get(), main, stdio, l.output)
 	}
 	stdio.Stderr = nil
 	c, err := join(l.hub, stdio, false)
 	if err != nil {
 		return nil, err
 	}
-	p, err := launch(l.tenant, main, control.Stdio{}, l.output)
+	p, err := launch(l.tenant.get(), main, control.Stdio{}, l.output)
 	if err == nil {
 		err = c.feed(p.input)
 		if err != nil { // no descriptors left: better no main than a deaf one
@@ -139,37 +138,56 @@ func (l *loop) watch(p *proc, waitMain bool) {
 }
 
 // end ends the container and sets the result; without an exit there is no
-// record. Only the first call counts.
+// record. Only the first call counts; all return when nothing is left.
+//
+// Who waits is told before the tenant is closed, which takes the kernel a while
+// and kills nothing of main, whose tree is empty, but what exec has left.
 func (l *loop) end(exit *control.Exit) {
 	l.once.Do(func() {
 		l.retire(true)
-		err := l.tenant.Close() // from here on nothing lives that could be started or write
-		l.mu.Lock()
-		procs := l.procs
-		l.procs = map[*proc]struct{}{}
-		l.mu.Unlock()
-		for p := range procs {
-			p.drain()
-			p.close()
-		}
-		if l.log != nil {
-			_ = l.log.Close() // a full disk: there is nowhere to tell it
-		}
-		if exit == nil {
-			l.failure = fmt.Errorf("main was never started: %w", control.ErrNotRunning)
-		} else {
-			if err != nil {
-				exit.Error = fmt.Sprintf("close tenant: %v", err)
-			}
-			exit.At = time.Now().UTC()
-			// Who waits makes the result durable; only without anybody is
-			// the record all there is, and nobody minds the milliseconds.
-			l.result, l.failure = *exit, writeExit(l.cfg.Dir, *exit, l.waiting.Load() == 0)
-		}
-		l.hub.end()
-		close(l.ended)
+		l.tell(exit)
+		l.clean()
+		close(l.closed)
 	})
-	<-l.ended
+	<-l.closed
+}
+
+// tell makes known how the container ended, once main's output is logged.
+func (l *loop) tell(exit *control.Exit) {
+	l.mu.Lock()
+	main := l.main
+	l.mu.Unlock()
+	if main != nil {
+		main.drain()
+	}
+	if exit == nil {
+		l.failure = fmt.Errorf("main was never started: %w", control.ErrNotRunning)
+	} else {
+		exit.At = time.Now().UTC()
+		// Who waits makes the result durable; only without anybody is
+		// the record all there is, and nobody minds the milliseconds.
+		l.result, l.failure = *exit, writeExit(l.cfg.Dir, *exit, l.waiting.Load() == 0)
+	}
+	l.hub.end()
+	close(l.ended)
+}
+
+// clean closes the tenant, and then nothing lives that could write.
+func (l *loop) clean() {
+	if err := l.tenant.get().Close(); err != nil {
+		l.output(logfile.Note, fmt.Appendf(nil, "run loop: close tenant: %v\n", err))
+	}
+	l.mu.Lock()
+	procs := l.procs
+	l.procs = map[*proc]struct{}{}
+	l.mu.Unlock()
+	for p := range procs {
+		p.drain()
+		p.close()
+	}
+	if l.log != nil {
+		_ = l.log.Close() // a full disk: there is nowhere to tell it
+	}
 }
 
 // Wait implements control.Control.
@@ -181,7 +199,6 @@ func (l *loop) Wait(ctx context.Context) (control.Exit, error) {
 	case <-ctx.Done():
 		return control.Exit{}, ctx.Err()
 	}
-	l.tell.Do(func() { close(l.told) })
 	if l.failure != nil && l.result.At.IsZero() {
 		return control.Exit{}, l.failure
 	}

@@ -65,14 +65,11 @@ func run(prepare func() Opener) error {
 	if err != nil {
 		return err
 	}
-	t, err := open(cfg.Tenant)
-	if err != nil {
-		t = noTenant{fmt.Errorf("open tenant: %w", err)} // Start tells the starter
-	}
 	if err := devNull(); err != nil {
-		return errors.Join(err, t.Close())
+		return err
 	}
-	l := newLoop(cfg, t)
+	// The tenant is opened beside: the starter's first words are read meanwhile.
+	l := newLoop(cfg, openTenant(open, cfg.Tenant))
 	l.serve(listener, starter)
 	return l.failure
 }
@@ -148,7 +145,7 @@ func (l *loop) serve(listener net.Listener, starter *ipc.Conn) {
 	wg.Go(func() {
 		_ = s.Serve(ctx, listener) // without it there is still Abandon by the starter, and the container's end
 	})
-	<-l.ended
+	<-l.closed
 	last, cancel := context.WithTimeout(ctx, farewell)
 	defer cancel()
 	l.farewell(last)
@@ -181,10 +178,3 @@ func admit(p ipc.Peer) error {
 	}
 	return nil
 }
-
-// noTenant stands in for a tenant that could not be opened.
-type noTenant struct{ err error }
-
-func (t noTenant) Start(*Process) (Tree, error) { return nil, t.err }
-func (noTenant) Kill() error                    { return nil }
-func (noTenant) Close() error                   { return nil }

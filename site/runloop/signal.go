@@ -30,7 +30,7 @@ func (l *loop) signal(n int, all bool) error {
 		return err
 	}
 	if all && sig == syscall.SIGKILL {
-		return l.tenant.Kill()
+		return l.tenant.get().Kill()
 	}
 	if alive && !all {
 		if err := p.tree.Signal(sig); !errors.Is(err, syscall.ESRCH) && !errors.Is(err, os.ErrProcessDone) {
@@ -90,7 +90,7 @@ func (l *loop) Stop(ctx context.Context, n int, timeout time.Duration) error {
 		case <-t.C:
 		}
 	}
-	if err := l.tenant.Kill(); err != nil {
+	if err := l.tenant.get().Kill(); err != nil {
 		return fmt.Errorf("stop: kill: %w", err)
 	}
 	select {
@@ -110,7 +110,7 @@ func (l *loop) Abandon(ctx context.Context) error {
 		switch {
 		case !l.retire(false):
 			l.end(&control.Exit{Code: 125, Error: "main was never started"})
-		case l.tenant.Kill() == nil:
+		case l.tenant.get().Kill() == nil:
 			<-l.exited
 			l.mu.Lock()
 			exit := *l.exit

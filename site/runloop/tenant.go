@@ -2,6 +2,8 @@ package runloop
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"syscall"
 )
@@ -53,3 +55,36 @@ type Process struct {
 	// a session of the process's own.
 	Terminal bool
 }
+
+// opening is a tenant that is being opened while the run loop already serves.
+type opening struct {
+	ready  chan struct{} // closed when tenant is set
+	tenant Tenant
+}
+
+// openTenant begins to open a tenant. What goes wrong Start tells the starter.
+func openTenant(open Opener, config json.RawMessage) *opening {
+	o := &opening{ready: make(chan struct{})}
+	go func() {
+		defer close(o.ready)
+		t, err := open(config)
+		if err != nil {
+			t = noTenant{fmt.Errorf("open tenant: %w", err)}
+		}
+		o.tenant = t
+	}()
+	return o
+}
+
+// get waits for the tenant.
+func (o *opening) get() Tenant {
+	<-o.ready
+	return o.tenant
+}
+
+// noTenant stands in for a tenant that could not be opened.
+type noTenant struct{ err error }
+
+func (t noTenant) Start(*Process) (Tree, error) { return nil, t.err }
+func (noTenant) Kill() error                    { return nil }
+func (noTenant) Close() error                   { return nil }
