@@ -37,6 +37,12 @@ type Containers interface {
 	// StartContainer starts main and returns when it runs (or cannot: a
 	// missing command is fs.ErrNotExist with code "command_not_found").
 	StartContainer(ctx context.Context, name string, opt StartOptions) error
+	// RunContainer is CreateContainer, StartContainer and WaitContainer in one
+	// call. It tells how far it is before it goes on: progress gets a container
+	// that is created, and then one that runs. Who goes away before that, or
+	// makes progress fail, leaves a container that was created and not started,
+	// or, with AutoRemove, none.
+	RunContainer(ctx context.Context, spec ContainerSpec, opt StartOptions, progress func(RunProgress) error) (Exit, error)
 	// WaitContainer returns how the container ended. It waits for the end of
 	// a container that runs, and for the first start of one that never did.
 	WaitContainer(ctx context.Context, name string) (Exit, error)

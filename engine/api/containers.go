@@ -112,6 +112,12 @@ type StartOptions struct {
 	Size  Size  `json:"size"` // of the terminal; zero: 24 by 80
 }
 
+// RunProgress tells how far a run is.
+type RunProgress struct {
+	ID    string `json:"id"`    // of the container
+	State string `json:"state"` // StateCreated, then StateRunning
+}
+
 // StopOptions say how to stop.
 type StopOptions struct {
 	Signal  string `json:"signal,omitempty"`  // name or number; the container's stop signal when empty

@@ -13,6 +13,7 @@ import (
 const (
 	MethodContainersCreateContainer  = "Containers.CreateContainer"
 	MethodContainersStartContainer   = "Containers.StartContainer"
+	MethodContainersRunContainer     = "Containers.RunContainer"
 	MethodContainersWaitContainer    = "Containers.WaitContainer"
 	MethodContainersStopContainer    = "Containers.StopContainer"
 	MethodContainersKillContainer    = "Containers.KillContainer"
@@ -47,6 +48,8 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineContainersCreateContainerServe(ctx, impl, r)
 		case MethodContainersStartContainer:
 			return engineContainersStartContainerServe(ctx, impl, r)
+		case MethodContainersRunContainer:
+			return engineContainersRunContainerServe(ctx, impl, r)
 		case MethodContainersWaitContainer:
 			return engineContainersWaitContainerServe(ctx, impl, r)
 		case MethodContainersStopContainer:
@@ -158,6 +161,59 @@ func engineContainersStartContainerServe(ctx context.Context, impl Engine, r *ip
 		return nil, nil, err
 	}
 	return nil, nil, impl.StartContainer(ctx, in.Name, arg1)
+}
+
+type engineContainersRunContainerIn struct {
+	Spec engineContainerSpecWire `json:"spec"`
+	Opt  engineStartOptionsWire  `json:"opt"`
+}
+
+type engineContainersRunContainerOut struct {
+	Result Exit `json:"result"`
+}
+
+// RunContainer calls Containers.RunContainer.
+func (c EngineClient) RunContainer(ctx context.Context, spec ContainerSpec, opt StartOptions, emit func(RunProgress) error) (Exit, error) {
+	var files ipc.Files
+	in := engineContainersRunContainerIn{
+		Spec: engineContainerSpecWireTo(spec, &files),
+		Opt:  engineStartOptionsWireTo(opt, &files),
+	}
+	var out engineContainersRunContainerOut
+	got, err := c.C.Stream(ctx, MethodContainersRunContainer, in, files.List, func(raw []byte, lent []*os.File) error {
+		var item RunProgress
+		if err := ipc.DecodeItem(raw, &item); err != nil {
+			return err
+		}
+		return emit(item)
+	}, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineContainersRunContainerServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineContainersRunContainerIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	args := ipc.Files{List: r.Files}
+	arg0 := engineContainerSpecWireFrom(in.Spec, &args)
+	arg1 := engineStartOptionsWireFrom(in.Opt, &args)
+	if err := args.Err(); err != nil {
+		return nil, nil, err
+	}
+	emit := func(item RunProgress) error {
+		return r.Emit(item)
+	}
+	res0, err := impl.RunContainer(ctx, arg0, arg1, emit)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineContainersRunContainerOut{
+		Result: res0,
+	}
+	return out, nil, nil
 }
 
 type engineContainersWaitContainerIn struct {

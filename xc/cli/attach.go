@@ -106,7 +106,7 @@ func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy bo
 	if proxy {
 		started := make(chan struct{})
 		close(started)
-		f, stop := a.forward(ctx, c.ID, started)
+		f, stop := a.forward(ctx, func() string { return c.ID }, started)
 		defer stop()
 		giveUp = f.giveUp
 	}

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -66,7 +67,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // Run carries out one command line and returns the exit code.
 func (a *App) Run(ctx context.Context, args []string) int {
 	a.session.app = a
-	root := a.root()
+	root := a.root(args)
 	root.SetArgs(args)
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
@@ -91,8 +92,9 @@ func (a *App) complain(err error) {
 	fmt.Fprintln(a.Stderr, "xc: "+strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 }
 
-// root is the tree of commands.
-func (a *App) root() *cobra.Command {
+// root is the tree of commands. Where the first argument is one of them it has
+// only that: the flags of all take longer to make than most commands to answer.
+func (a *App) root(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:                "xc",
 		Short:              "Run containers",
@@ -104,7 +106,12 @@ func (a *App) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 	})
-	for _, c := range commands() {
+	list := commands()
+	if i := slices.IndexFunc(list, func(c command) bool { return len(args) > 0 && c.name() == args[0] }); i >= 0 {
+		list = list[i : i+1]
+		root.CompletionOptions.DisableDefaultCmd = true
+	}
+	for _, c := range list {
 		root.AddCommand(c.cobra(a))
 	}
 	return root

@@ -37,6 +37,12 @@ func commands() []command {
 	return append(list, systemCommands()...)
 }
 
+// name is the command's word.
+func (c command) name() string {
+	word, _, _ := strings.Cut(c.use, " ")
+	return word
+}
+
 func (c command) cobra(a *App) *cobra.Command {
 	if c.sub != nil {
 		return c.group(a)

@@ -47,8 +47,8 @@ type fake struct {
 	images     []api.Image
 	remote     map[string]api.Image // what can be pulled
 	calls      []string
-	servers    []*ipc.Client // clients of this engine, to cut off
-	refuse     error         // of Dial
+	servers    []func() // each cuts a connection off
+	refuse     error    // of Dial
 	logs       []api.LogEntry
 	logOptions api.LogOptions
 	imported   api.ImportSpec
@@ -119,17 +119,16 @@ func (f *fake) dial(context.Context, string) (api.Engine, error) {
 		s.ServeConn(ctx, theirs)
 	}()
 	f.t.Cleanup(func() { cancel(); <-ended })
-	c := ipc.NewClient(ours, ipc.Limits{})
-	f.servers = append(f.servers, c)
-	return connection{api.EngineClient{C: c}}, nil
+	f.servers = append(f.servers, cancel)
+	return connection{api.EngineClient{C: ipc.NewClient(ours, ipc.Limits{})}}, nil
 }
 
 // hangUp ends all connections, as a daemon that dies does.
 func (f *fake) hangUp() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, c := range f.servers {
-		c.Close()
+	for _, cut := range f.servers {
+		cut()
 	}
 	f.servers = nil
 }
@@ -210,6 +209,23 @@ func (f *fake) StartContainer(_ context.Context, name string, opt api.StartOptio
 		close(c.done)
 	}()
 	return nil
+}
+
+func (f *fake) RunContainer(ctx context.Context, spec api.ContainerSpec, opt api.StartOptions, progress func(api.RunProgress) error) (api.Exit, error) {
+	c, err := f.CreateContainer(ctx, spec)
+	if err == nil {
+		err = progress(api.RunProgress{ID: c.ID, State: api.StateCreated})
+	}
+	if err == nil {
+		err = f.StartContainer(ctx, c.ID, opt)
+	}
+	if err == nil {
+		err = progress(api.RunProgress{ID: c.ID, State: api.StateRunning})
+	}
+	if err != nil {
+		return api.Exit{}, err
+	}
+	return f.WaitContainer(ctx, c.ID)
 }
 
 func (f *fake) setState(c *container, state string, exit *api.Exit) {

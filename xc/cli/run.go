@@ -137,104 +137,172 @@ func entrypoint(s string) (*[]string, error) {
 }
 
 // create makes a container, and pulls its image as --pull says.
-func (a *App) create(ctx context.Context, e api.Engine, s *specFlags, args []string) (api.Container, error) {
+func (a *App) create(ctx context.Context, e api.Engine, s *specFlags, args []string) (c api.Container, err error) {
 	spec, closeAll, err := s.build(args)
 	defer closeAll()
 	if err != nil {
-		return api.Container{}, err
+		return c, err
 	}
+	err = a.withImage(ctx, e, s, spec, func() (err error) {
+		c, err = e.CreateContainer(ctx, spec)
+		return err
+	})
+	return c, err
+}
+
+// withImage makes a container of a spec by make, and pulls its image before, or
+// when it is missing, as --pull says.
+func (a *App) withImage(ctx context.Context, e api.Engine, s *specFlags, spec api.ContainerSpec, make func() error) error {
 	if spec.Image != "" && s.pull.value == "always" {
 		if _, err := a.pull(ctx, e, spec.Image, spec.Platform); err != nil {
-			return api.Container{}, err
+			return err
 		}
 	}
-	c, err := e.CreateContainer(ctx, spec)
+	err := make()
 	if spec.Image == "" || s.pull.value != "missing" || !errors.Is(err, fs.ErrNotExist) {
-		return c, err
+		return err
 	}
 	// Something is missing. It is the image, or one for this platform, when a
 	// look at the images says so; else the error stands.
 	img, lookErr := e.InspectImage(ctx, spec.Image)
 	if lookErr == nil && (spec.Platform == "" || img.Platform == spec.Platform) || lookErr != nil && !errors.Is(lookErr, fs.ErrNotExist) {
-		return c, err
+		return err
 	}
 	if _, err := a.pull(ctx, e, spec.Image, spec.Platform); err != nil {
-		return c, err
+		return err
 	}
-	return e.CreateContainer(ctx, spec)
+	return make()
 }
 
 // run makes a container, starts it, and stays with it unless it is detached.
 func (a *App) run(ctx context.Context, e api.Engine, s *specFlags, args []string, detach bool, keys string) error {
-	var streams *streams
-	if !detach {
-		var err error
-		if streams, err = a.connect(s.spec.OpenStdin, s.spec.Terminal, keys); err != nil {
+	if detach {
+		c, err := a.create(ctx, e, s, args)
+		if err != nil {
 			return err
 		}
-		defer streams.close()
-	}
-	c, err := a.create(ctx, e, s, args)
-	if err != nil {
-		return err
-	}
-	if detach {
 		if err := e.StartContainer(ctx, c.ID, api.StartOptions{}); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.Stdout, c.ID)
 		return nil
 	}
-	return a.foreground(ctx, c, streams)
-}
-
-// foreground starts a container with the streams and returns how it ended.
-func (a *App) foreground(ctx context.Context, c api.Container, s *streams) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// The question how it ended is asked before it starts, so that the answer
-	// cannot be missed, however soon it is removed.
-	wait := a.wait(ctx, c.ID)
-	started := make(chan struct{})
-	f, stop := a.forward(ctx, c.ID, started)
-	defer stop()
-	if err := s.begin(); err != nil {
+	streams, err := a.connect(s.spec.OpenStdin, s.spec.Terminal, keys)
+	if err != nil {
 		return err
 	}
+	defer streams.close()
+	spec, closeAll, err := s.build(args)
+	defer closeAll()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answer := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		o.err = a.withImage(ctx, e, s, spec, func() (err error) {
+			f := &foreground{app: a, streams: streams, started: make(chan struct{})}
+			o.exit, err = f.run(ctx, e, spec)
+			return err
+		})
+		answer <- o
+	}()
+	return streams.until(answer)
+}
+
+// foreground is a container that is run with the streams of this program.
+type foreground struct {
+	app     *App
+	streams *streams
+
+	id        string        // once it is created
+	started   chan struct{} // closed once it runs
+	forwarder *forwarder    // of signals
+}
+
+// run makes the container, starts it and returns how it ended. Signals are kept
+// from now on, and delivered once it runs.
+func (f *foreground) run(ctx context.Context, e api.Engine, spec api.ContainerSpec) (api.Exit, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var stop func()
+	f.forwarder, stop = f.app.forward(ctx, func() string { return f.id }, f.started)
+	defer stop()
 	go func() {
 		select {
-		case <-f.giveUp: // while a daemon is waited for that does not come
+		case <-f.forwarder.giveUp: // while a daemon is waited for that does not answer
 			cancel()
-		case <-started:
 		case <-ctx.Done():
 		}
 	}()
-	if err := a.start(ctx, c.ID, api.StartOptions{Stdio: s.theirs, Size: s.size()}); err != nil {
-		return err
+	progress := func(p api.RunProgress) error { return f.progress(ctx, p) }
+	opt := api.StartOptions{Stdio: f.streams.theirs, Size: f.streams.size()}
+	exit, err := e.RunContainer(ctx, spec, opt, progress)
+	switch {
+	case err != nil && f.givenUp():
+		return exit, errGivenUp
+	case err == nil || f.id == "":
+		return exit, err
+	case !f.app.session.lost(ctx, err):
+		return exit, err
 	}
-	close(started)
-	s.given()
-	s.relay(func(size api.Size) { a.resize(ctx, c.ID, "", size) })
-	answer := make(chan outcome, 1)
-	go func() { answer <- patient(wait, f.giveUp) }()
-	return s.until(answer)
+	f.app.session.forget(e)
+	return f.again(ctx, opt)
 }
 
-// start starts a container. When the daemon is lost meanwhile, the next one
-// tells whether it had been done.
-func (a *App) start(ctx context.Context, id string, opt api.StartOptions) error {
-	again := false
-	return a.session.insist(ctx, func(e api.Engine) error {
-		if again {
-			c, err := e.InspectContainer(ctx, id)
-			if err == nil && c.State != api.StateCreated || errors.Is(err, fs.ErrNotExist) {
-				return nil // it ran: how it ended is the answer to wait
-			}
-			if err != nil {
-				return err
-			}
+// progress follows the container.
+func (f *foreground) progress(ctx context.Context, p api.RunProgress) error {
+	if p.State == api.StateRunning {
+		f.begun(ctx)
+		return nil
+	}
+	f.id = p.ID
+	return f.streams.begin()
+}
+
+// begun relays the streams from now on.
+func (f *foreground) begun(ctx context.Context) {
+	close(f.started)
+	f.streams.given()
+	f.streams.relay(func(size api.Size) { f.app.resize(ctx, f.id, "", size) })
+}
+
+func (f *foreground) givenUp() bool {
+	select {
+	case <-f.forwarder.giveUp:
+		return true
+	default:
+		return false
+	}
+}
+
+// again asks the next daemon, as the one that was asked has gone.
+func (f *foreground) again(ctx context.Context, opt api.StartOptions) (api.Exit, error) {
+	select {
+	case <-f.started:
+	default:
+		if err := f.app.start(ctx, f.id, opt); err != nil {
+			return api.Exit{}, err
 		}
-		again = true
+		f.begun(ctx)
+	}
+	o := patient(f.app.wait(ctx, f.id), f.forwarder.giveUp)
+	return o.exit, o.err
+}
+
+// start starts a container unless that was done: a daemon that was lost may have
+// been at it.
+func (a *App) start(ctx context.Context, id string, opt api.StartOptions) error {
+	return a.session.insist(ctx, func(e api.Engine) error {
+		c, err := e.InspectContainer(ctx, id)
+		if err == nil && c.State != api.StateCreated || errors.Is(err, fs.ErrNotExist) {
+			return nil // it ran: how it ended is the answer to wait
+		}
+		if err != nil {
+			return err
+		}
 		return e.StartContainer(ctx, id, opt)
 	})
 }

@@ -27,7 +27,7 @@ const patience = 3
 // forwarder sends the signals that xc gets to a container.
 type forwarder struct {
 	app     *App
-	id      string
+	id      func() string // of the container, once it is started
 	got     chan os.Signal
 	queue   chan os.Signal
 	waiting atomic.Int32
@@ -36,7 +36,7 @@ type forwarder struct {
 
 // forward begins to keep signals from ending xc. They are delivered, in order,
 // once started is closed. The function it returns ends that.
-func (a *App) forward(ctx context.Context, id string, started <-chan struct{}) (f *forwarder, stop func()) {
+func (a *App) forward(ctx context.Context, id func() string, started <-chan struct{}) (f *forwarder, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	f = &forwarder{
 		app: a, id: id, giveUp: make(chan struct{}),
@@ -80,12 +80,12 @@ func (f *forwarder) deliver(ctx context.Context) {
 	for sig := range f.queue {
 		name := strings.TrimPrefix(unix.SignalName(sig.(syscall.Signal)), "SIG")
 		err := f.app.session.insist(ctx, func(e api.Engine) error {
-			err := e.KillContainer(ctx, f.id, name)
+			err := e.KillContainer(ctx, f.id(), name)
 			if err == nil || f.app.session.lost(ctx, err) {
 				return err
 			}
 			// It may have ended meanwhile.
-			if c, lookErr := e.InspectContainer(ctx, f.id); lookErr != nil || c.State != api.StateRunning {
+			if c, lookErr := e.InspectContainer(ctx, f.id()); lookErr != nil || c.State != api.StateRunning {
 				return nil
 			}
 			return err
