@@ -27,7 +27,9 @@ sysctl kern.racct.enable (limits):
 	if r := f.xc(t, "system", "check", "--format", "{{.Name}} {{.State}}"); r.out != "vimage ok\nkern.racct.enable missing\n" {
 		t.Errorf("template: %q %s", r.out, r.errout)
 	}
+	f.mu.Lock()
 	f.checks[0].State = api.CheckMissing
+	f.mu.Unlock()
 	r := f.xc(t, "system", "check", "--format", "json")
 	if r.code != 125 || !strings.Contains(r.errout, "missing here: vimage") {
 		t.Errorf("something required is missing: %d %q", r.code, r.errout)

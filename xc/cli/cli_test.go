@@ -267,7 +267,9 @@ func TestTables(t *testing.T) {
 	standard(f)
 	f.xc(t, "create", "--name", "made", "alpine:3", "sh", "-c", "a rather long command")
 	f.xc(t, "run", "--name", "done", "-l", "k=v", "alpine:3", "exit", "3")
+	f.mu.Lock()
 	f.images = append(f.images, api.Image{ID: "sha256:" + strings.Repeat("ef", 32), Created: time.Now().Add(-49 * time.Hour), Size: 999})
+	f.mu.Unlock()
 	for args, want := range map[string]string{
 		"ps": "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    NAMES\n",
 		"ps -a": "CONTAINER ID   IMAGE      COMMAND                  CREATED         STATUS                              NAMES\n" +

@@ -445,7 +445,9 @@ func (f *fake) RemoveImage(_ context.Context, name string, _ api.RemoveImageOpti
 }
 
 func (f *fake) CheckSystem(context.Context) ([]api.Check, error) {
-	return f.checks, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.checks), nil
 }
 
 func (f *fake) Info(context.Context) (api.Info, error) {
