@@ -1,0 +1,70 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/joyboyid/xc/jail"
+	"github.com/joyboyid/xc/site"
+	"github.com/joyboyid/xc/site/sitetest"
+)
+
+// datasetEnv names a dataset below which tests may make theirs.
+const datasetEnv = "XC_TEST_DATASET"
+
+func TestIntegrationConformance(t *testing.T) {
+	needRoot(t)
+	t.Run("dirstore", func(t *testing.T) {
+		sitetest.Run(t, func(t *testing.T) sitetest.Host { return conformance(t, testConfig(t)) })
+	})
+	t.Run("zfs", func(t *testing.T) {
+		if os.Getenv(datasetEnv) == "" {
+			t.Skipf("needs ZFS: name a dataset for tests in %s", datasetEnv)
+		}
+		sitetest.Run(t, func(t *testing.T) sitetest.Host { return conformance(t, withDatasets(t, testConfig(t))) })
+	})
+}
+
+// withDatasets makes datasets for a host of its own.
+func withDatasets(t *testing.T, c Config) Config {
+	t.Helper()
+	base := os.Getenv(datasetEnv) + "/" + filepath.Base(filepath.Dir(c.StateDir))
+	c.ImageDataset, c.ContainerDataset = base+"/images", base+"/containers"
+	for _, d := range []string{base, c.ImageDataset, c.ContainerDataset} {
+		if out, err := exec.Command("zfs", "create", "-o", "mountpoint=none", d).CombinedOutput(); err != nil {
+			t.Fatalf("zfs create %s: %v: %s", d, err, out)
+		}
+		t.Cleanup(func() {
+			if out, err := exec.Command("zfs", "destroy", d).CombinedOutput(); err != nil {
+				t.Errorf("zfs destroy %s: %v: %s", d, err, out)
+			}
+		})
+	}
+	return c
+}
+
+// foreign makes a jail that is not ours.
+func (u underTest) foreign(t *testing.T) ([]site.Undo, func() error) {
+	name := fmt.Sprintf("xc-other-%d", os.Getpid())
+	id, err := jail.Create(jail.String("name", name), jail.String("path", "/"), jail.Flag("persist"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := id.Remove(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	undos := []site.Undo{
+		step(kindJail, thing{Name: name}, nil).Undo, step(kindMounts, thing{Path: "/dev"}, nil).Undo,
+		step(kindRoot, thing{Name: "../sites"}, nil).Undo,
+	}
+	return undos, func() error {
+		_, err := jail.Lookup(name)
+		return err
+	}
+}

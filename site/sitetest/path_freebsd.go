@@ -1,0 +1,3 @@
+package sitetest
+
+const openPath = 0x400000 // O_PATH, sys/fcntl.h
