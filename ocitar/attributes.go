@@ -10,25 +10,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes gives the file fd its owner, extended attributes, mode and time, in
-// that order: chown(2) clears setuid bits and security.capability. opath says that
-// fd was opened with O_PATH, as links, devices and fifos are.
-func (x *unpack) attributes(fd int, opath bool, e *Entry) error {
+// attributes gives the file fd its owner, extended attributes, mode, access control
+// lists and time, in that order: chown(2) clears setuid bits and security.capability.
+// opath says that fd was opened with O_PATH, as links, devices and fifos are.
+// The access control lists that come at the end it returns.
+func (x *unpack) attributes(fd int, opath bool, e *Entry) (named map[string]acl, err error) {
 	if err := x.owner(fd, opath, e); err != nil {
-		return err
+		return nil, err
 	}
 	if err := x.extended(fd, opath, e); err != nil {
-		return err
+		return nil, err
 	}
 	if e.Type != Symlink || linkModes {
 		if err := setMode(fd, opath, e.Mode); err != nil {
-			return fmt.Errorf("chmod: %w", err)
+			return nil, fmt.Errorf("chmod: %w", err)
+		}
+	}
+	if len(e.ACLs) > 0 {
+		var lists map[string]acl
+		if lists, named, err = x.parsedACLs(e); err != nil {
+			return nil, err
+		}
+		if err := x.setACLs(fd, opath, e.Name, lists); err != nil {
+			return nil, err
 		}
 	}
 	if err := setTime(fd, opath, e.ModTime); err != nil {
-		return fmt.Errorf("set time: %w", err)
+		return nil, fmt.Errorf("set time: %w", err)
 	}
-	return nil
+	return named, nil
 }
 
 func (x *unpack) owner(fd int, opath bool, e *Entry) error {
@@ -71,16 +81,9 @@ func mapID(ranges []IDMap, id int64) (int, error) {
 	return int(id), nil
 }
 
-// extended restores extended attributes, and notes access control lists, which are
-// not restored. What this system, file system or process cannot have is noted as
-// well: an image made elsewhere is no error.
+// extended restores extended attributes. What this system, file system or process
+// cannot have is noted: an image made elsewhere is no error.
 func (x *unpack) extended(fd int, opath bool, e *Entry) error {
-	for _, kind := range slices.Sorted(maps.Keys(e.ACLs)) {
-		err := setACL(fd, opath, kind, e.ACLs[kind])
-		if err := x.tolerate(e, "access control list "+kind, err); err != nil {
-			return err
-		}
-	}
 	for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
 		var err error
 		switch {
@@ -92,45 +95,50 @@ func (x *unpack) extended(fd int, opath bool, e *Entry) error {
 		default:
 			err = setXattr(fd, opath, name, e.Xattrs[name])
 		}
-		if err := x.tolerate(e, "attribute "+name, err); err != nil {
+		if err := x.tolerate(e.Name, "attribute "+name, err); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (x *unpack) tolerate(e *Entry, what string, err error) error {
+func (x *unpack) tolerate(entry, what string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case denied(err), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, ErrFormat):
-		x.sum.note(e.Name, "%.100q not restored: %v", what, err)
+	case denied(err), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, unix.ENOSPC) && strings.HasPrefix(what, "access"), // too many entries
+		errors.Is(err, ErrFormat), errors.Is(err, ErrLimit):
+		x.sum.note(entry, "%.100q not restored: %v", what, err)
 		return nil
 	}
 	return fmt.Errorf("%.100s: %w", what, err)
 }
 
-// lateFlags are file flags of something that is no directory.
-type lateFlags struct {
+// lateFile is what something that is no directory gets at the end.
+type lateFile struct {
 	dir, base string // path of the directory
 	ino       uint64
-	flags     uint32
+	flags     uint32         // an immutable file cannot be linked to
+	lists     map[string]acl // with names that etc/passwd, which may be to come, has
 }
 
-// lockLate remembers file flags for the end: an immutable file cannot be linked to.
-func (x *unpack) lockLate(d *dir, base string, fd int, e *Entry) error {
-	if e.Flags == "" {
-		return nil
+// leaveLate remembers what of e is for the end.
+func (x *unpack) leaveLate(d *dir, base string, fd int, e *Entry, named map[string]acl) (err error) {
+	l := lateFile{dir: d.path, base: base, lists: named}
+	if e.Flags != "" {
+		if l.flags, _, err = x.fileFlags(e); err != nil {
+			return err
+		}
 	}
-	flags, ok, err := x.fileFlags(e)
-	if err != nil || !ok {
-		return err
+	if l.flags == 0 && len(l.lists) == 0 {
+		return nil
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	x.locks = append(x.locks, lateFlags{d.path, base, st.Ino, flags})
+	l.ino = st.Ino
+	x.files = append(x.files, l)
 	return nil
 }
 
@@ -147,16 +155,16 @@ func (x *unpack) fileFlags(e *Entry) (flags uint32, ok bool, err error) {
 	return flags, flags != 0, nil
 }
 
-func (x *unpack) lockFiles() error {
-	for _, l := range x.locks {
-		if err := x.lockFile(l); err != nil {
+func (x *unpack) finishFiles() error {
+	for _, l := range x.files {
+		if err := x.finishFile(l); err != nil {
 			return &Error{Entry: l.dir + "/" + l.base, Offset: x.r.s.pos, Err: err}
 		}
 	}
 	return nil
 }
 
-func (x *unpack) lockFile(l lateFlags) error {
+func (x *unpack) finishFile(l lateFile) error {
 	d, _, err := x.root.OpenDir(l.dir, nil)
 	if err != nil {
 		return gone(err)
@@ -171,7 +179,37 @@ func (x *unpack) lockFile(l lateFlags) error {
 	if err := unix.Fstat(fd, &st); err != nil || st.Ino != l.ino {
 		return err
 	}
-	return x.lock(fd, l.dir+"/"+l.base, l.flags)
+	path := l.dir + "/" + l.base
+	if len(l.lists) > 0 {
+		if err := x.namedACLs(int(d.Fd()), fd, l, &st); err != nil {
+			return err
+		}
+	}
+	if l.flags == 0 {
+		return nil
+	}
+	return x.lock(fd, path, l.flags)
+}
+
+// namedACLs sets lists with names, through a descriptor that can do it.
+func (x *unpack) namedACLs(dir, fd int, l lateFile, st *unix.Stat_t) error {
+	path := l.dir + "/" + l.base
+	if err := x.resolve(l.lists); err != nil {
+		return x.tolerate(path, "access control list", err)
+	}
+	if typeOf(uint32(st.Mode)) != Regular {
+		return x.setACLs(fd, true, path, l.lists)
+	}
+	n, err := unix.Openat(dir, l.base, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return x.tolerate(path, "access control list", err)
+	}
+	defer unix.Close(n)
+	var now unix.Stat_t
+	if err := unix.Fstat(n, &now); err != nil || now.Ino != l.ino {
+		return err
+	}
+	return x.setACLs(n, false, path, l.lists)
 }
 
 // lock sets file flags on fd. In a jail that may not be allowed (allow.chflags).

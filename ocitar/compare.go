@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 
 	"github.com/joyboyid/xc/inroot"
 	"golang.org/x/sys/unix"
@@ -222,7 +223,7 @@ func sameFile(old, new int, base string) (bool, error) {
 	case x.Mode != y.Mode, x.Uid != y.Uid, x.Gid != y.Gid, formatFlags(statFlags(x)) != formatFlags(statFlags(y)):
 		return false, nil
 	case t == Dir:
-		return sameXattrs(a.fd, b.fd, false)
+		return sameXattrs(a, b, false)
 	case x.Ino == y.Ino && x.Ctim == y.Ctim && x.Size == y.Size && x.Mtim == y.Mtim && x.Nlink == y.Nlink:
 		return true, nil // one inode, or its clone, unchanged: ctime cannot be set back
 	case x.Size != y.Size, x.Mtim != y.Mtim, x.Nlink != y.Nlink:
@@ -230,7 +231,7 @@ func sameFile(old, new int, base string) (bool, error) {
 	case (t == Char || t == Block) && x.Rdev != y.Rdev:
 		return false, nil
 	}
-	if same, err := sameXattrs(a.fd, b.fd, t != Regular); err != nil || !same {
+	if same, err := sameXattrs(a, b, t != Regular); err != nil || !same {
 		return false, err
 	}
 	switch t {
@@ -272,15 +273,24 @@ func openSame(dir int, base string) (opened, error) {
 	return o, nil
 }
 
-func sameXattrs(a, b int, opath bool) (bool, error) {
-	x, err := readXattrs(a, opath)
+func sameXattrs(a, b opened, opath bool) (bool, error) {
+	x, xl, err := a.attributes(opath)
 	if err != nil {
 		return false, err
 	}
-	y, err := readXattrs(b, opath)
-	packable(x)
-	packable(y)
-	return maps.Equal(x, y), err
+	y, yl, err := b.attributes(opath)
+	return maps.Equal(x, y) && maps.EqualFunc(xl, yl, slices.Equal[acl]), err
+}
+
+// attributes are what of a file's extended attributes is packed, and its access control lists.
+func (o opened) attributes(opath bool) (map[string]string, map[string]acl, error) {
+	attrs, err := readXattrs(o.fd, opath)
+	if err != nil {
+		return nil, nil, err
+	}
+	packable(attrs)
+	lists, err := readACLs(o.fd, &o.st, attrs)
+	return attrs, lists, err
 }
 
 func sameContent(a, b int) (bool, error) {

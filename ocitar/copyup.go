@@ -60,7 +60,11 @@ func (x *unpack) copyFile(d *dir, base string, low *lowFile) (err error) {
 	if err != nil {
 		return err
 	}
-	return x.like(fd, false, low, attrs)
+	lists, err := readACLs(int(in.Fd()), &low.st, attrs)
+	if err != nil {
+		return err
+	}
+	return x.like(fd, false, low, attrs, lists)
 }
 
 // copyLink copies a lower layer's symlink.
@@ -73,11 +77,11 @@ func (x *unpack) copyLink(d *dir, base string, low *lowFile) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return x.like(fd, true, low, nil)
+	return x.like(fd, true, low, nil, nil)
 }
 
 // like gives fd the attributes of a lower file. Its owner is of the host already.
-func (x *unpack) like(fd int, opath bool, low *lowFile, attrs map[string]string) error {
+func (x *unpack) like(fd int, opath bool, low *lowFile, attrs map[string]string, lists map[string]acl) error {
 	if x.chown {
 		if err := chown(fd, opath, int(low.st.Uid), int(low.st.Gid)); err != nil {
 			return err
@@ -90,6 +94,9 @@ func (x *unpack) like(fd int, opath bool, low *lowFile, attrs map[string]string)
 		if err := setMode(fd, false, uint32(low.st.Mode&0o7777)); err != nil {
 			return err
 		}
+	}
+	if err := x.setACLs(fd, opath, low.path, lists); err != nil {
+		return err
 	}
 	return setTime(fd, opath, modTime(&low.st))
 }

@@ -154,19 +154,14 @@ func deepTree(t testing.TB, root string, except func(string) bool) map[string]st
 			return &fs.PathError{Op: "lstat", Path: p, Err: err}
 		}
 		s := fmt.Sprintf("mode %o owner %d:%d time %v", st.Mode, st.Uid, st.Gid, modTime(&st).UnixNano())
-		if ty := typeOf(uint32(st.Mode)); ty == Regular || ty == Dir {
-			f, err := os.Open(p)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			attrs, err := readXattrs(int(f.Fd()), false)
-			if err != nil {
-				return err
-			}
-			packable(attrs)
-			s += fmt.Sprintf(" attrs %q", attrs)
+		if flags := formatFlags(statFlags(&st)); flags != "" {
+			s += " flags " + flags
 		}
+		attrs, err := allAttributes(p, &st)
+		if err != nil {
+			return err
+		}
+		s += attrs
 		switch typeOf(uint32(st.Mode)) {
 		case Regular:
 			data, err := os.ReadFile(p)
@@ -198,6 +193,33 @@ func deepTree(t testing.TB, root string, except func(string) bool) map[string]st
 		t.Fatal(err)
 	}
 	return out
+}
+
+// allAttributes describes the extended attributes and access control lists of a file.
+func allAttributes(p string, st *unix.Stat_t) (string, error) {
+	flags, opath := unix.O_RDONLY, false
+	if ty := typeOf(uint32(st.Mode)); ty != Regular && ty != Dir {
+		flags, opath = oPath, true
+	}
+	fd, err := unix.Open(p, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	attrs, err := readXattrs(fd, opath)
+	if err != nil {
+		return "", err
+	}
+	packable(attrs)
+	lists, err := readACLs(fd, st, attrs)
+	if err != nil {
+		return "", err
+	}
+	text := map[string]string{}
+	for list, a := range lists {
+		text[list] = a.text(list)
+	}
+	return fmt.Sprintf(" attrs %q lists %q", attrs, text), nil
 }
 
 func smallHash(b []byte) (h uint64) {

@@ -99,21 +99,26 @@ func (f *lowFile) opaque() (bool, error) {
 	return attrs["trusted.overlay.opaque"] == "y" || attrs["user.overlay.opaque"] == "y", err
 }
 
-// copyAttributes gives the directory fd the owner and attributes of a lower one.
-func (x *unpack) copyAttributes(fd int, low *lowFile) error {
+// copyAttributes gives the directory fd the owner and attributes of a lower one, and
+// returns its access control lists, which come when it is filled.
+func (x *unpack) copyAttributes(fd int, low *lowFile) (map[string]acl, error) {
 	if x.chown {
 		if err := chown(fd, false, int(low.st.Uid), int(low.st.Gid)); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	d, err := low.open()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer d.file.Close()
 	attrs, err := readXattrs(d.fd(), false)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return x.extended(fd, false, &Entry{Name: low.path, Xattrs: attrs})
+	lists, err := readACLs(d.fd(), &low.st, attrs)
+	if err != nil {
+		return nil, err
+	}
+	return lists, x.extended(fd, false, &Entry{Name: low.path, Xattrs: attrs})
 }

@@ -35,12 +35,13 @@
 // v7, ustar, pax, GNU and star headers, long names, base-256 numbers, and sparse
 // files (old GNU, pax 0.0, 0.1 and 1.0). gzip of several members and zstd of several
 // frames are recognised by content. Owners, modes with setuid, times to the
-// nanosecond, extended attributes and FreeBSD file flags are restored and packed.
+// nanosecond, extended attributes, access control lists and FreeBSD file flags are
+// restored and packed.
 //
-// Access control lists as text (SCHILY.acl.*, from tar --acls and bsdtar) are read,
-// and noted, not restored. Linux shows a file's POSIX.1e lists as extended
-// attributes (system.posix_acl_*) as well, and as such they are packed and restored
-// there; FreeBSD's lists are not packed.
+// Access control lists are text in a layer (SCHILY.acl.access, default and ace, as star
+// and libarchive have them), POSIX.1e's with the ids that Linux keeps as an attribute
+// (system.posix_acl_*), which is read as well. Names in them that no number follows, as
+// GNU tar writes them, are those of the root's own etc/passwd and etc/group.
 //
 // What is in a layer and is not restored, because the system, the privileges at
 // hand or this package cannot, is a [Note] of the [Summary], never silence.
@@ -217,7 +218,7 @@ type Entry struct {
 	Major    uint32            `json:"major,omitempty"` // of a device
 	Minor    uint32            `json:"minor,omitempty"`
 	Xattrs   map[string]string `json:"xattrs,omitempty"` // by name, namespace included
-	ACLs     map[string]string `json:"acls,omitempty"`   // access, default, ace: text forms, which are not restored
+	ACLs     map[string]string `json:"acls,omitempty"`   // access, default, ace: their text
 	Flags    string            `json:"flags,omitempty"`  // "schg,nodump"
 	Offset   int64             `json:"offset"`           // of the first header, in the plain stream
 	Data     int64             `json:"data"`             // offset of what is stored of the content

@@ -269,8 +269,15 @@ func (pk *pack) file(d *dir, base string, e *Entry, st *unix.Stat_t) error {
 		return fmt.Errorf("read attributes: %w", err)
 	}
 	packable(e.Xattrs)
+	lists, err := readACLs(fd, st, e.Xattrs)
+	if err != nil {
+		return fmt.Errorf("read access control lists: %w", err)
+	}
 	pk.stat(e, st, true)
 	if err := pk.owners(e); err != nil {
+		return err
+	}
+	if err := pk.lists(e, lists); err != nil {
 		return err
 	}
 	switch e.Type {
@@ -320,6 +327,33 @@ func (pk *pack) owners(e *Entry) (err error) {
 	}
 	if e.GID, err = unmapID(pk.p.GIDs, e.GID); err != nil {
 		return fmt.Errorf("gid %w", err)
+	}
+	return nil
+}
+
+// lists puts access control lists into e as text, with ids for names.
+func (pk *pack) lists(e *Entry, lists map[string]acl) error {
+	if len(lists) == 0 {
+		return nil
+	}
+	e.ACLs = map[string]string{}
+	for list, a := range lists {
+		for i := range a {
+			ranges := pk.p.UIDs
+			switch a[i].tag {
+			case aclUser:
+			case aclGroup:
+				ranges = pk.p.GIDs
+			default:
+				continue
+			}
+			id, err := unmapID(ranges, int64(a[i].id))
+			if err != nil {
+				return fmt.Errorf("access control list %s: %w", list, err)
+			}
+			a[i].id = uint32(id)
+		}
+		e.ACLs[list] = a.text(list)
 	}
 	return nil
 }

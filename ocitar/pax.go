@@ -113,11 +113,7 @@ func applyRecord(e *Entry, size *int64, key, v string) (err error) {
 // applyAttr takes the keys that have a name in them; all others say nothing to us.
 func applyAttr(e *Entry, key, v string) error {
 	if name, ok := strings.CutPrefix(key, "SCHILY.acl."); ok {
-		if e.ACLs == nil {
-			e.ACLs = map[string]string{}
-		}
-		e.ACLs[name] = v
-		return nil
+		return addACL(e, name, v, true)
 	}
 	name, ok := strings.CutPrefix(key, "SCHILY.xattr.")
 	if !ok {
@@ -140,10 +136,28 @@ func applyAttr(e *Entry, key, v string) error {
 	if name == "" {
 		return fmt.Errorf("attribute without name: %w", ErrFormat)
 	}
+	if list, ok := strings.CutPrefix(name, aclAttrPrefix); ok {
+		if a, err := parseACLAttr(v); err == nil { // else it is noted as an attribute that cannot be
+			return addACL(e, list, a.text(list), false)
+		}
+	}
 	if e.Xattrs == nil {
 		e.Xattrs = map[string]string{}
 	}
 	e.Xattrs[name] = v
+	return nil
+}
+
+// addACL keeps a list: the text that an archiver wrote for others holds before the
+// attribute that is Linux's form of the same.
+func addACL(e *Entry, list, text string, holds bool) error {
+	if _, both := e.ACLs[list]; both && !holds {
+		return nil
+	}
+	if e.ACLs == nil {
+		e.ACLs = map[string]string{}
+	}
+	e.ACLs[list] = text
 	return nil
 }
 

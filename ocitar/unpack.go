@@ -113,7 +113,9 @@ type unpack struct {
 	stale []*dir           // no longer in dirs, not closed yet
 	late  map[string]*late // what directories get at the end, by path
 	links []lateLink       // hard links whose target is still to come
-	locks []lateFlags      // file flags, which forbid what comes before them
+	files []lateFile       // what other files get at the end
+
+	users, groups idTable // of the root, once they were asked for
 }
 
 func (x *unpack) all() error {
@@ -252,13 +254,11 @@ func (x *unpack) file(d *dir, base string, e *Entry) error {
 	if err := x.fill(fd, e); err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
-	if err := x.attributes(fd, false, e); err != nil {
-		return errors.Join(err, unix.Close(fd))
+	named, err := x.attributes(fd, false, e)
+	if err == nil {
+		err = x.leaveLate(d, base, fd, e, named)
 	}
-	if err := x.lockLate(d, base, fd, e); err != nil {
-		return errors.Join(err, unix.Close(fd))
-	}
-	return unix.Close(fd)
+	return errors.Join(err, unix.Close(fd))
 }
 
 // fill writes the content. Holes stay holes.
@@ -319,10 +319,11 @@ func (x *unpack) special(d *dir, base string, e *Entry, create func() error) err
 	if typeOf(uint32(st.Mode)) != e.Type {
 		return fmt.Errorf("another file took its place: %w", fs.ErrExist)
 	}
-	if err := x.attributes(fd, true, e); err != nil {
+	named, err := x.attributes(fd, true, e)
+	if err != nil {
 		return err
 	}
-	return x.lockLate(d, base, fd, e)
+	return x.leaveLate(d, base, fd, e, named)
 }
 
 // denied says that the system does not let us do it, whatever it is done to.

@@ -31,6 +31,7 @@ type late struct {
 	mode     int32  // -1: as it is
 	flags    uint32 // FreeBSD file flags
 	lock     bool   // whether to set them
+	lists    map[string]acl
 }
 
 // parent opens the directory that an entry is in, by its name in the archive,
@@ -120,6 +121,9 @@ func (x *unpack) touch(d *dir) error {
 		return err
 	}
 	l := &late{mtime: modTime(&st), dev: uint64(st.Dev), ino: st.Ino, mode: -1}
+	if err := x.lift(d, &st, l); err != nil {
+		return err
+	}
 	x.late[d.path] = l
 	euid := os.Geteuid()
 	if euid == 0 || int(st.Uid) != euid || st.Mode&0o700 == 0o700 {
@@ -151,7 +155,7 @@ func (x *unpack) implied(fd int, base, path string, e *Entry) (link string, err 
 	l := &late{mtime: e.ModTime, mode: 0o755}
 	if low != nil {
 		l.mtime, l.mode = modTime(&low.st), int32(low.st.Mode&0o7777)
-		if err := x.copyAttributes(int(d.Fd()), low); err != nil {
+		if l.lists, err = x.copyAttributes(int(d.Fd()), low); err != nil {
 			return "", err
 		}
 	}
@@ -182,11 +186,13 @@ func openDirAt(fd int, base string) (*os.File, error) {
 // the end, when it gets its mode and time.
 func (x *unpack) dir(d *dir, n entryName, e *Entry) error {
 	hidden := false // whether our own whiteout stood there
+	made := false
 	err := x.replace(d, n.base, true, func() error {
 		err := unix.Mkdirat(d.fd(), n.base, 0o700)
 		if err == unix.EEXIST && x.u.Whiteouts != Remove && isWhiteout(d.fd(), n.base) {
 			hidden = true
 		}
+		made = err == nil
 		return err
 	})
 	if err != nil {
@@ -202,7 +208,7 @@ func (x *unpack) dir(d *dir, n entryName, e *Entry) error {
 		return err
 	}
 	path := d.path + "/" + n.base
-	err = x.dirAttributes(f, path, e)
+	err = x.dirAttributes(f, path, e, made)
 	if err == nil && hidden {
 		err = x.setOpaque(int(f.Fd()))
 	}
@@ -228,11 +234,12 @@ func (x *unpack) rootEntry(e *Entry) error {
 		return err
 	}
 	defer f.Close()
-	return x.dirAttributes(f, "", e)
+	return x.dirAttributes(f, "", e, false)
 }
 
 // dirAttributes gives a directory its owner and attributes, and remembers the rest.
-func (x *unpack) dirAttributes(f *os.File, path string, e *Entry) error {
+// made says that it is new.
+func (x *unpack) dirAttributes(f *os.File, path string, e *Entry, made bool) error {
 	fd := int(f.Fd())
 	l := &late{mtime: e.ModTime, mode: int32(e.Mode)}
 	if e.Flags != "" {
@@ -244,7 +251,12 @@ func (x *unpack) dirAttributes(f *os.File, path string, e *Entry) error {
 	if err := l.identify(f); err != nil {
 		return err
 	}
-	unlock(fd) // a lower layer's; what this one says of flags comes last
+	if !made {
+		unlock(fd) // a lower layer's; what this one says of flags comes last
+		if err := x.strip(fd, e.Name, e.Xattrs); err != nil {
+			return err
+		}
+	}
 	if err := x.owner(fd, false, e); err != nil {
 		return err
 	}
@@ -255,6 +267,18 @@ func (x *unpack) dirAttributes(f *os.File, path string, e *Entry) error {
 	}
 	if err := x.extended(fd, false, e); err != nil {
 		return err
+	}
+	lists, named, err := x.parsedACLs(e)
+	if err != nil {
+		return err
+	}
+	l.lists = named // with names or not: all come at the end
+	for list, a := range lists {
+		if l.lists == nil {
+			l.lists = lists
+			break
+		}
+		l.lists[list] = a
 	}
 	x.late[path] = l
 	return nil
@@ -271,11 +295,11 @@ func (x *unpack) finishDirs() error {
 	}
 	slices.SortFunc(paths, func(a, b string) int { return cmp.Compare(b, a) })
 	for _, p := range paths {
-		if err := x.withLate(p, func(fd int, l *late) error { return l.finish(fd) }); err != nil {
+		if err := x.withLate(p, func(fd int, l *late) error { return x.finishDir(fd, p, l) }); err != nil {
 			return &Error{Entry: p, Offset: x.r.s.pos, Err: err}
 		}
 	}
-	if err := x.lockFiles(); err != nil {
+	if err := x.finishFiles(); err != nil {
 		return err
 	}
 	for _, p := range paths {
@@ -289,9 +313,18 @@ func (x *unpack) finishDirs() error {
 	return nil
 }
 
-func (l *late) finish(fd int) error {
+func (x *unpack) finishDir(fd int, path string, l *late) error {
 	if l.mode >= 0 {
 		if err := unix.Fchmod(fd, uint32(l.mode)); err != nil {
+			return err
+		}
+	}
+	if len(l.lists) > 0 {
+		err := x.resolve(l.lists)
+		if err == nil {
+			err = x.setACLs(fd, false, path, l.lists)
+		}
+		if err := x.tolerate(path, "access control list", err); err != nil {
 			return err
 		}
 	}

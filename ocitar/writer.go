@@ -39,6 +39,9 @@ func (pk *pack) header(e *Entry) error {
 	if e.Flags != "" {
 		ext["SCHILY.fflags"] = e.Flags
 	}
+	for list, text := range e.ACLs {
+		ext["SCHILY.acl."+list] = text
+	}
 	for name, v := range e.Xattrs {
 		ext["SCHILY.xattr."+name] = v
 	}

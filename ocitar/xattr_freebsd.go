@@ -61,3 +61,14 @@ func attrBytes(f func(p uintptr, n int) (int, error)) ([]byte, error) {
 		}
 	}
 }
+
+func removeXattr(fd int, name string) error {
+	space, bare, err := attrNamespace(name)
+	if err != nil {
+		return err
+	}
+	if err = unix.ExtattrDeleteFd(fd, space, bare); err == unix.ENOATTR {
+		err = nil
+	}
+	return err
+}

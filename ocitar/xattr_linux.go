@@ -61,3 +61,11 @@ func getXattr(fd int, opath bool, name string, b []byte) (int, error) {
 	n, err := unix.Getxattr(procFd(fd), name, b)
 	return n, viaProc(err)
 }
+
+func removeXattr(fd int, name string) error {
+	err := unix.Fremovexattr(fd, name)
+	if err == unix.ENODATA {
+		err = nil
+	}
+	return err
+}
