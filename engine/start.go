@@ -85,15 +85,18 @@ func (e *Engine) startRun(ctx context.Context, c *container, spec host.Spec, opt
 	if err != nil {
 		return err
 	}
-	err = e.site(c.id).Run.Acquire(ctx, steps)
-	if err == nil {
-		err = e.startMain(ctx, c, &loop, opt)
-	}
-	if err != nil {
+	if err := e.site(c.id).Run.Acquire(ctx, steps); err != nil {
 		loop.Close()
 		return err
 	}
-	e.watch(c, &loop)
+	// Asked before, so that the run loop knows that somebody waits however
+	// soon main ends, and need not make the record durable itself.
+	end := e.askEnd(&loop)
+	if err := e.startMain(ctx, c, &loop, opt); err != nil {
+		loop.Close()
+		return err
+	}
+	e.watch(c, &loop, end)
 	return nil
 }
 
@@ -154,32 +157,49 @@ func (e *Engine) neverRan(ctx context.Context, c *container, cause error) error 
 	return cause
 }
 
+// ending is the answer of a run loop to the question how main ended.
+type ending struct {
+	exit control.Exit
+	err  error
+}
+
+// askEnd asks a run loop how main ends. The answer comes with the end of the
+// connection at the latest.
+func (e *Engine) askEnd(loop *host.Loop) <-chan ending {
+	answer := make(chan ending, 1)
+	go func() {
+		exit, err := loop.Control.Wait(e.ctx)
+		answer <- ending{exit, err}
+	}()
+	return answer
+}
+
 // watch waits for the end of a running container in the background and cleans
 // up after it. It gives up, and leaves the container running, when the engine
 // is closed.
-func (e *Engine) watch(c *container, loop *host.Loop) {
+func (e *Engine) watch(c *container, loop *host.Loop, answer <-chan ending) {
 	e.watchers.Add(1)
 	go func() {
 		defer e.watchers.Done()
 		defer loop.Close()
 		later := time.AfterFunc(settled, e.ready)
-		exit, err := loop.Control.Wait(e.ctx)
+		end := <-answer
 		if later.Stop() {
 			e.ready()
 		}
 		if e.ctx.Err() != nil {
 			return
 		}
-		if err != nil {
+		if end.err != nil {
 			// The run loop is gone. It may have left its record first.
-			exit = e.exitRecord(c.id)
+			end.exit = e.exitRecord(c.id)
 		}
 		release, err := e.hold(context.Background(), c)
 		if err != nil {
 			return
 		}
 		defer release()
-		e.finish(c, exit)
+		e.finish(c, end.exit)
 	}()
 }
 
