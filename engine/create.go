@@ -154,6 +154,9 @@ func (e *Engine) planContainer(ctx context.Context, id string, spec api.Containe
 	if err := p.checkWords(id); err != nil {
 		return p, func() {}, err
 	}
+	if err := e.host.CheckJail(ctx, spec.Params, spec.Datasets); err != nil {
+		return p, func() {}, err
+	}
 	img, release, err := e.planRoot(ctx, &p)
 	if err != nil {
 		return p, release, err
@@ -203,7 +206,7 @@ const maxWords = 2 << 20
 
 // checkStrings refuses what no system call could take.
 func checkStrings(spec api.ContainerSpec) error {
-	words := slices.Concat(spec.Command, spec.Env, []string{spec.WorkDir, spec.User, spec.Rootfs})
+	words := slices.Concat(spec.Command, spec.Env, spec.Params, spec.Datasets, []string{spec.WorkDir, spec.User, spec.Rootfs})
 	if spec.Entrypoint != nil {
 		words = append(words, *spec.Entrypoint...)
 	}

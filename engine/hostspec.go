@@ -13,6 +13,7 @@ func (e *Engine) hostSpec(c *container) host.Spec {
 	s := host.Spec{
 		ID: c.id, Chain: c.plan.Chain, Dir: c.plan.Spec.Rootfs, ReadOnly: c.plan.Spec.ReadOnly, Volatile: c.plan.Spec.AutoRemove,
 		Hostname: c.plan.Hostname, Network: c.plan.Network, Linux: c.plan.Linux, Log: e.logPath(c.id),
+		Params: c.plan.Spec.Params, Datasets: c.plan.Spec.Datasets,
 	}
 	for _, m := range c.plan.Spec.Mounts {
 		s.Mounts = append(s.Mounts, host.Mount{Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly})

@@ -154,11 +154,13 @@ func (e *Engine) describe(c *container) api.Container {
 		ID: c.id, Name: p.Name, Image: p.Image, ImageID: p.ImageID, Rootfs: p.Spec.Rootfs,
 		Args: p.Args, Env: p.Env, WorkDir: p.WorkDir, User: p.User, Hostname: p.Hostname,
 		Terminal: p.Spec.Terminal, Network: p.Network, Mounts: p.Spec.Mounts, Labels: p.Labels,
-		ReadOnly: p.Spec.ReadOnly, AutoRm: p.Spec.AutoRemove, Created: c.created,
+		ReadOnly: p.Spec.ReadOnly, Params: p.Spec.Params, Datasets: p.Spec.Datasets, AutoRm: p.Spec.AutoRemove, Created: c.created,
 		State: st.Phase, Pid: st.Pid, Started: st.Started, Exit: st.Exit,
 		LogPath: e.logPath(c.id), RootDir: e.host.RootDir(e.hostSpec(c)),
 	}
 	switch st.Phase {
+	case api.StateRunning:
+		out.JID = e.host.JID(c.id)
 	case phaseCreating, phaseStarting:
 		out.State = api.StateCreated
 	case phaseRemoving, phaseRemoved:

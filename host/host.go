@@ -55,6 +55,8 @@ type Spec struct {
 	Linux    bool   // the root holds programs for Linux
 	Log      string // path of its log
 	Mounts   []Mount
+	Params   []string // FreeBSD: parameters of the jail, as jail(8) takes them
+	Datasets []string // FreeBSD: datasets that the jail administers
 }
 
 // Mount binds a file or directory of the host into the root.

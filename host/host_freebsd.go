@@ -28,16 +28,17 @@ import (
 
 // Kinds of undos of this host.
 const (
-	kindMounts = "mounts" // path: a root, with what is mounted in it
-	kindJail   = "jail"   // name
+	kindMounts  = "mounts"  // path: a root, with what is mounted in it
+	kindJail    = "jail"    // name
+	kindDataset = "dataset" // path: lent to the jail of that name
 )
 
 // Host is this machine. It is safe for concurrent use.
 type Host struct {
 	cfg     Config
-	zfs     *zfs.ZFS // nil without datasets
-	datas   *zfsstore.Store
-	dirs    *dirstore.Store
+	zfs     *zfs.ZFS
+	datas   *zfsstore.Store // nil without datasets
+	dirs    *dirstore.Store // nil with datasets
 	store   rootStore
 	program string // the run loop's, for execve(2)
 	spares  spares
@@ -45,12 +46,11 @@ type Host struct {
 
 // Open looks at the machine and opens the store of roots.
 func Open(ctx context.Context, c Config) (*Host, error) {
-	h := &Host{cfg: c, program: c.RunLoop[0]}
+	h := &Host{cfg: c, program: c.RunLoop[0], zfs: &zfs.ZFS{}}
 	if err := h.checkRunDir(); err != nil {
 		return nil, err
 	}
 	if c.ImageDataset != "" {
-		h.zfs = &zfs.ZFS{}
 		h.datas = &zfsstore.Store{
 			ZFS: h.zfs, Images: c.ImageDataset, Containers: c.ContainerDataset, Tag: c.Tag,
 			Dir: filepath.Join(c.StateDir, "drafts"), Mount: mountDataset, Unmount: unmount,
@@ -80,22 +80,29 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 // Close closes what Open opened.
 func (h *Host) Close() error {
 	h.closeSpare()
-	if h.zfs == nil {
-		return nil
-	}
 	return h.zfs.Close()
 }
 
 // rulesets are the devfs(5) rulesets that containers use, in the order of their
 // numbers. Two engines with the same offset agree on what is in them.
 func (h *Host) rulesets() []devfs.Needs {
-	return []devfs.Needs{{Terminal: true}, {Terminal: true, Linux: true}}
+	return []devfs.Needs{
+		{Terminal: true}, {Terminal: true, Linux: true},
+		{Terminal: true, Paths: []string{"zfs"}}, {Terminal: true, Linux: true, Paths: []string{"zfs"}},
+	}
 }
 
-func (h *Host) ruleset(s Spec) string {
+// ruleset is the one with what a container needs, and no more.
+func (h *Host) ruleset(s Spec, o jailOptions) string {
 	n := h.cfg.DevfsOffset
 	if s.Linux {
 		n++
+	}
+	if len(s.Datasets) > 0 {
+		n += 2
+	}
+	if o.ruleset > 0 {
+		n = o.ruleset
 	}
 	return "ruleset=" + strconv.Itoa(n)
 }
@@ -134,6 +141,7 @@ func (h *Host) Table() site.Table {
 		kindSocket:  undo(removeSocket),
 		kindMounts:  undo(h.removeMounts),
 		kindJail:    undo(h.removeJail),
+		kindDataset: undo(h.returnDataset),
 		kindRunLoop: undo(removeLoop),
 	}
 }
@@ -145,15 +153,20 @@ func (h *Host) mountPath(id string) string { return filepath.Join(h.mountDir(), 
 // Run returns the steps for what a running container has: the mounts, the
 // jail, and last the run loop, whose connection is left in loop.
 func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, loop *Loop) ([]site.Step, error) {
+	o, err := parseParams(s.Params)
+	if err != nil {
+		return nil, err
+	}
 	root := h.RootDir(s)
 	name := h.jailName(s.ID)
-	steps := []site.Step{h.mountStep(s, root), step(kindJail, thing{Name: name}, func(context.Context) error {
-		id, err := jail.Create(jailParams(s, name, root)...)
+	steps := []site.Step{h.mountStep(s, o, root), step(kindJail, thing{Name: name}, func(context.Context) error {
+		id, err := jail.Create(jail.Merge(jailParams(s, name, root), o.params...)...)
 		if err != nil || s.Network == "host" {
 			return err
 		}
 		return h.loopback(id)
 	})}
+	steps = append(steps, h.datasetSteps(s, name)...)
 	// The jail's number is known when the run loop is started.
 	configure := func() (runloop.Config, error) {
 		info, err := jail.Lookup(name)
@@ -200,7 +213,16 @@ func jailParams(s Spec, name, root string) []jail.Param {
 			p = append(p, jail.Int(ipc, jail.New))
 		}
 	}
-	return p
+	return jail.Merge(p, datasetParams(s)...)
+}
+
+// JID is the number of a container's jail, or 0 when it has none.
+func (h *Host) JID(id string) int {
+	info, err := jail.Lookup(h.jailName(id))
+	if err != nil {
+		return 0
+	}
+	return int(info.ID)
 }
 
 func (h *Host) removeJail(ctx context.Context, t thing) error {

@@ -266,6 +266,20 @@ func (h *Host) removeCgroup(ctx context.Context, t thing) error {
 	return errors.Join(g.Kill(), g.Remove(ctx))
 }
 
+// JID is 0: there are no jails here.
+func (h *Host) JID(string) int { return 0 }
+
+// CheckJail tells what a container cannot be given: there are no jails here.
+func (h *Host) CheckJail(_ context.Context, params, datasets []string) error {
+	switch {
+	case len(params) > 0:
+		return fmt.Errorf("jail parameter %s: %w on Linux", params[0], errors.ErrUnsupported)
+	case len(datasets) > 0:
+		return fmt.Errorf("dataset %s: %w on Linux", datasets[0], errors.ErrUnsupported)
+	}
+	return nil
+}
+
 // Platforms are those this host can run, the best first.
 func (h *Host) Platforms() []string { return []string{h.Platform()} }
 

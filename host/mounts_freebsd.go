@@ -21,10 +21,10 @@ import (
 // mountStep mounts a root and what belongs into it: devices, volumes, then what
 // Linux programs expect. The root is in a directory of ours, so everything that
 // is mounted below it is ours to unmount, wherever links in it have led to.
-func (h *Host) mountStep(s Spec, root string) site.Step {
+func (h *Host) mountStep(s Spec, o jailOptions, root string) site.Step {
 	return step(kindMounts, thing{Path: root}, func(context.Context) error {
 		if h.mountsRoot(s) {
-			if err := h.mountRoot(s, root); err != nil {
+			if err := h.mountRoot(s, o, root); err != nil {
 				return err
 			}
 		}
@@ -33,7 +33,7 @@ func (h *Host) mountStep(s Spec, root string) site.Step {
 			return err
 		}
 		defer r.Close()
-		for _, m := range inside(s, h.ruleset(s)) {
+		for _, m := range inside(s, o, h.ruleset(s, o)) {
 			if err := m.mount(r, root); err != nil {
 				return fmt.Errorf("mount on %s: %w", m.Path, err)
 			}
@@ -49,7 +49,7 @@ type insider struct {
 }
 
 // inside lists what is mounted in a root, in order.
-func inside(s Spec, ruleset string) []insider {
+func inside(s Spec, o jailOptions, ruleset string) []insider {
 	list := []insider{
 		{Entry: mount.Entry{Type: "devfs", Path: "/dev", Options: []string{ruleset}}},
 		{Entry: mount.Entry{Type: "fdescfs", Path: "/dev/fd", Options: fdescOptions(s)}},
@@ -60,6 +60,9 @@ func inside(s Spec, ruleset string) []insider {
 			e.Options = []string{"ro"}
 		}
 		list = append(list, insider{e, m.File})
+	}
+	if o.procfs && !s.Linux {
+		list = append(list, insider{Entry: mount.Entry{Type: "procfs", Path: "/proc"}})
 	}
 	if s.Linux {
 		list = append(list,
@@ -97,7 +100,7 @@ func fdescOptions(s Spec) []string {
 }
 
 // mountRoot mounts the container's dataset, or the directory its root is.
-func (h *Host) mountRoot(s Spec, root string) error {
+func (h *Host) mountRoot(s Spec, o jailOptions, root string) error {
 	e := mount.Entry{Type: "nullfs", From: s.Dir, Path: root}
 	switch {
 	case s.Dir != "":
@@ -114,17 +117,17 @@ func (h *Host) mountRoot(s Spec, root string) error {
 		return err
 	}
 	if s.ReadOnly {
-		return h.mountReadOnly(e, s)
+		return h.mountReadOnly(e, s, o)
 	}
 	return mount.Mount(e)
 }
 
 // mountReadOnly makes the mount points first: afterwards it is too late.
-func (h *Host) mountReadOnly(e mount.Entry, s Spec) error {
+func (h *Host) mountReadOnly(e mount.Entry, s Spec, o jailOptions) error {
 	if err := mount.Mount(e); err != nil {
 		return err
 	}
-	err := makePoints(e.Path, s)
+	err := makePoints(e.Path, s, o)
 	if uerr := unmount(e.Path); err != nil || uerr != nil {
 		return errors.Join(err, uerr)
 	}
@@ -133,13 +136,13 @@ func (h *Host) mountReadOnly(e mount.Entry, s Spec) error {
 }
 
 // makePoints makes the mount points of a root.
-func makePoints(root string, s Spec) error {
+func makePoints(root string, s Spec, o jailOptions) error {
 	r, err := inroot.Open(root)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	for _, m := range inside(s, "") {
+	for _, m := range inside(s, o, "") {
 		if strings.HasPrefix(m.Path, "/dev/") {
 			continue // in the devfs
 		}

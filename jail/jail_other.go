@@ -2,7 +2,11 @@
 
 package jail
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"os"
+)
 
 func set(int, []Param) (ID, error)             { return 0, errors.ErrUnsupported }
 func get(int, Param, []string) (Values, error) { return nil, errors.ErrUnsupported }
@@ -11,3 +15,11 @@ func remove(ID) error                          { return errors.ErrUnsupported }
 
 // Supports reports whether the kernel knows a parameter. Here it is false.
 func Supports(string) bool { return false }
+
+func kindOf(string) (kind, error) { return 0, errors.ErrUnsupported }
+
+func open(ID, bool) (*os.File, error)                { return nil, errors.ErrUnsupported }
+func removeDescriptor(*os.File) error                { return errors.ErrUnsupported }
+func watch(ID) (*Watcher, error)                     { return nil, errors.ErrUnsupported }
+func (*Watcher) next(context.Context) (Event, error) { return Event{}, errors.ErrUnsupported }
+func (*Watcher) close() error                        { return errors.ErrUnsupported }

@@ -30,6 +30,8 @@ type ContainerSpec struct {
 	Mounts     []Mount           `json:"mounts,omitempty"`     // host files and directories to bind in
 	Network    string            `json:"network,omitempty"`    // NetworkNone or NetworkHost; empty: NetworkNone
 	Labels     map[string]string `json:"labels,omitempty"`     // over the image's
+	Params     []string          `json:"params,omitempty"`     // FreeBSD: parameters of the jail, NAME=VALUE or NAME, as jail(8) takes them
+	Datasets   []string          `json:"datasets,omitempty"`   // FreeBSD: ZFS datasets that the container administers
 	AutoRemove bool              `json:"auto_remove,omitempty"`
 	// WaitMain ends the container when main exits, as Docker does. By
 	// default it lasts until main and all descendants of main are gone.
@@ -69,6 +71,8 @@ type Container struct {
 	Mounts   []Mount           `json:"mounts,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	ReadOnly bool              `json:"read_only,omitempty"`
+	Params   []string          `json:"params,omitempty"`
+	Datasets []string          `json:"datasets,omitempty"`
 	State    string            `json:"state"`
 	Pid      int               `json:"pid,omitempty"`    // main's, on the host, while it lives
 	RootDir  string            `json:"root_dir"`         // where the root is, on the host, as far as it can be seen there

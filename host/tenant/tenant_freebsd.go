@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -75,7 +77,7 @@ func (c *cell) Start(p *runloop.Process) (runloop.Tree, error) {
 	defer syscall.Umask(old)
 	kt, err := c.tracker.Start(cmd)
 	if err != nil {
-		return nil, startError(to, err)
+		return nil, c.startError(to, err)
 	}
 	t := &tree{cell: c, cmd: cmd, tree: kt, exited: make(chan struct{}), empty: make(chan struct{})}
 	c.mu.Lock()
@@ -112,18 +114,46 @@ func command(to *target, jail int, p *runloop.Process) *exec.Cmd {
 }
 
 // startError tells what execve(2) says of the program from what came before it.
-func startError(to *target, err error) error {
+func (c *cell) startError(to *target, err error) error {
 	var errno syscall.Errno
 	errors.As(err, &errno)
 	switch errno {
 	case syscall.ENOENT:
 		return &Error{Op: "exec", Object: to.path, Errno: errno, Msg: "its interpreter or loader does not exist in the root"}
+	case syscall.ENOEXEC:
+		if why := c.unknownBrand(to.path); why != "" {
+			return &Error{Op: "exec", Object: to.path, Errno: errno, Msg: why}
+		}
 	case syscall.EPERM, syscall.EINVAL:
 		// Not execve(2)'s: it says EACCES and ENOEXEC. No errno, so that it is not
 		// taken for a program that may not be executed.
 		return &Error{Op: "start " + to.path + " in jail", Msg: err.Error()}
 	}
 	return newError("exec", to.path, err)
+}
+
+// unknownBrand explains why the kernel takes an ELF file for no program of any
+// system it knows. Static programs for Linux do not say what they are for
+// (imgact_elf.c, __elfN(get_brandinfo)).
+func (c *cell) unknownBrand(path string) string {
+	root, err := inroot.Open(c.path)
+	if err != nil {
+		return ""
+	}
+	defer root.Close()
+	f, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	head := make([]byte, brandSize)
+	if _, err := io.ReadFull(f, head); err != nil || !unbranded(head) {
+		return ""
+	}
+	if _, err := syscall.Sysctl("compat.linux.osrelease"); err != nil {
+		return "the kernel does not know the system it is for; programs for Linux need the Linuxulator: service linux onestart"
+	}
+	return "the kernel does not know the system it is for; static programs for Linux need: sysctl kern.elf64.fallback_brand=3 (service linux onestart does it)"
 }
 
 // Kill sends SIGKILL to every process that was started here and to all they

@@ -126,3 +126,22 @@ func TestIntegrationJailDescendants(t *testing.T) {
 		}
 	}
 }
+
+func TestIntegrationUnbranded(t *testing.T) {
+	ten := openJail(t)
+	path := t.TempDir() + "/static"
+	head := append([]byte("\x7fELF\x02\x01\x01"), make([]byte, 500)...)
+	head[16], head[18] = 2, 62 // ET_EXEC, x86-64
+	if err := os.WriteFile(path, head, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	_, err = ten.Start(&runloop.Process{Args: []string{path}, Files: [3]*os.File{null, null, null}})
+	if !errors.Is(err, fs.ErrPermission) || !errors.Is(err, syscall.ENOEXEC) || !strings.Contains(err.Error(), "Linux") {
+		t.Errorf("error: %v", err)
+	}
+}

@@ -85,6 +85,8 @@ func bindSpec(f *pflag.FlagSet) *specFlags {
 	f.StringVar(&s.spec.Network, "network", "", "none (its own, with loopback only) or host (default none)")
 	f.StringVar(&s.spec.Rootfs, "rootfs", "", "use this directory as root, as it is, instead of an image")
 	f.StringVar(&s.spec.Platform, "platform", "", "os/arch[/variant] of the image")
+	f.StringArrayVarP(&s.spec.Params, "option", "o", nil, "FreeBSD: a parameter of the jail, NAME=VALUE or NAME: see jail(8)")
+	f.StringArrayVar(&s.spec.Datasets, "dataset", nil, "FreeBSD: let the container administer a ZFS dataset")
 	f.Var(&s.pull, "pull", "when to pull the image")
 	f.Var(&s.wait, "wait", "a container ends with main and all its descendants (tree), or with main")
 	f.StringArrayVarP(&s.labels, "label", "l", nil, "attach KEY=VALUE to the container")

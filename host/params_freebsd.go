@@ -1,0 +1,136 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/joyboyid/xc/jail"
+	"github.com/joyboyid/xc/site"
+)
+
+// jailOptions are what a user's parameters mean here.
+type jailOptions struct {
+	params  []jail.Param
+	procfs  bool // mount.procfs of jail(8)
+	ruleset int  // devfs_ruleset; 0: one of ours
+}
+
+// taken are the parameters that are said in another way, and how.
+var taken = map[string]string{
+	"name": "it is made of the container's id", "jid": "the kernel chooses it", "path": "it is where the root is mounted",
+	"parent": "it is the jail of xcd", "dying": "it cannot be set", "children.cur": "it cannot be set", "cpuset.id": "it cannot be set",
+	"persist": "the container's life is followed by its processes", "host.hostname": "use --hostname",
+	"vnet": "use --network", "ip4": "use --network", "ip6": "use --network", "ip4.addr": "use --network", "ip6.addr": "use --network",
+	"host": "use --hostname", "desc": "the engine keeps the jail",
+}
+
+// parseParams reads parameters as jail(8) takes them: those of the kernel, and
+// mount.procfs.
+func parseParams(list []string) (jailOptions, error) {
+	var o jailOptions
+	for _, text := range list {
+		name, value, given := strings.Cut(text, "=")
+		if why := taken[jail.Flag(name).About()]; why != "" {
+			return o, fmt.Errorf("jail parameter %s: %w: %s", name, fs.ErrInvalid, why)
+		}
+		if name == "mount.procfs" || name == "mount.noprocfs" {
+			on, err := strconv.ParseBool(value)
+			if err != nil && given {
+				return o, fmt.Errorf("jail parameter %s: %w: neither true nor false", text, fs.ErrInvalid)
+			}
+			o.procfs = name == "mount.procfs" && (on || !given)
+			continue
+		}
+		p, err := jail.Parse(text)
+		if err != nil {
+			return o, err
+		}
+		if name == "devfs_ruleset" {
+			if o.ruleset, err = strconv.Atoi(value); err != nil || o.ruleset < 0 {
+				return o, fmt.Errorf("jail parameter %s: %w: not the number of a ruleset", text, fs.ErrInvalid)
+			}
+		}
+		o.params = append(o.params, p)
+	}
+	return o, nil
+}
+
+// CheckJail tells what a container cannot be given: parameters for its jail,
+// as jail(8) takes them, and datasets that it is to administer.
+func (h *Host) CheckJail(ctx context.Context, params, datasets []string) error {
+	if _, err := parseParams(params); err != nil {
+		return err
+	}
+	for _, d := range datasets {
+		for _, own := range []string{h.cfg.ImageDataset, h.cfg.ContainerDataset} {
+			if own != "" && (within(d, own) || within(own, d)) {
+				return fmt.Errorf("dataset %s: %w: the engine keeps its own in %s", d, fs.ErrInvalid, own)
+			}
+		}
+		if _, err := h.zfs.Get(ctx, d); err != nil {
+			return fmt.Errorf("dataset %s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// within tells whether a dataset is another one or below it.
+func within(dataset, parent string) bool {
+	return dataset == parent || strings.HasPrefix(dataset, parent+"/")
+}
+
+// datasetParams are what zfs(8) needs in a jail: zfs-jail(8).
+func datasetParams(s Spec) []jail.Param {
+	if len(s.Datasets) == 0 {
+		return nil
+	}
+	return []jail.Param{jail.Int("enforce_statfs", 1), jail.Flag("allow.mount"), jail.Flag("allow.mount.zfs")}
+}
+
+// datasetSteps lend datasets to the jail. A dataset must be marked as jailed
+// for that (zfsprops(7)): the host does not mount it any more. It stays marked.
+func (h *Host) datasetSteps(s Spec, name string) []site.Step {
+	var steps []site.Step
+	for _, d := range s.Datasets {
+		steps = append(steps, step(kindDataset, thing{Name: name, Path: d}, func(ctx context.Context) error {
+			info, err := jail.Lookup(name)
+			if err != nil {
+				return err
+			}
+			props, err := h.zfs.Props(ctx, d, "jailed")
+			if err != nil {
+				return err
+			}
+			if props["jailed"] != "on" {
+				if err := h.zfs.Set(ctx, d, map[string]string{"jailed": "on"}); err != nil {
+					return err
+				}
+			}
+			return h.zfs.Jail(ctx, int(info.ID), d)
+		}))
+	}
+	return steps
+}
+
+// returnDataset takes a dataset back from a jail, which must be ours.
+func (h *Host) returnDataset(ctx context.Context, t thing) error {
+	if !strings.HasPrefix(t.Name, h.jailName("")) {
+		return fmt.Errorf("take dataset %s from jail %s: it is not ours", t.Path, t.Name)
+	}
+	info, err := jail.Lookup(t.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // what it had went with it
+	}
+	if err != nil {
+		return err
+	}
+	err = h.zfs.Unjail(ctx, int(info.ID), t.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it was not lent yet
+	}
+	return err
+}

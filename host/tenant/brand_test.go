@@ -1,0 +1,18 @@
+package tenant
+
+import "testing"
+
+func TestUnbranded(t *testing.T) {
+	for head, want := range map[string]bool{
+		"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00": true,
+		"\x7fELF\x02\x01\x01\x09\x00\x00\x00\x00\x00\x00\x00\x00": false, // FreeBSD
+		"\x7fELF\x02\x01\x01\x03\x00\x00\x00\x00\x00\x00\x00\x00": false, // Linux
+		"#!/bin/sh\nexec true": false,
+		"\x7fELF":              false,
+		"":                     false,
+	} {
+		if got := unbranded([]byte(head)); got != want {
+			t.Errorf("%q: %v", head, got)
+		}
+	}
+}
