@@ -13,13 +13,8 @@ import (
 // [errors.ErrUnsupported], which the kernel says by EINVAL to a flag and to a
 // filter: a system call number it does not have would be SIGSYS.
 
-// Flags of jail_get(2) for descriptors, and the events of EVFILT_JAIL.
+// Events of EVFILT_JAIL.
 const (
-	flagGetDesc = 0x40
-	flagOwnDesc = 0x80
-
-	filterJail = -14
-
 	noteAttach = 0x20000000 // NOTE_JAIL_ATTACH: data is a pid, 0 for several
 	noteRemove = 0x10000000 // NOTE_JAIL_REMOVE
 )
@@ -53,7 +48,7 @@ type Event struct {
 }
 
 // Watcher tells what happens to a jail. Unverified.
-type Watcher struct{ kq int }
+type Watcher struct{ queue }
 
 // Watch begins to watch a jail.
 func Watch(id ID) (*Watcher, error) {

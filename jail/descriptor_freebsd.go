@@ -10,6 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Flags of jail_get(2), and the filter of kevent(2).
+const (
+	flagGetDesc = 0x40
+	flagOwnDesc = 0x80
+
+	filterJail = -14
+)
+
 // sysJailRemoveJD is jail_remove_jd(2). It is only called with a descriptor,
 // which no kernel without that call has given.
 const sysJailRemoveJD = 598
@@ -52,6 +60,9 @@ func removeDescriptor(f *os.File) error {
 	return err
 }
 
+// queue is a kqueue(2).
+type queue struct{ kq int }
+
 const identWake = 1 // of the EVFILT_USER event that wakes next
 
 func watch(id ID) (*Watcher, error) {
@@ -66,10 +77,10 @@ func watch(id ID) (*Watcher, error) {
 	if _, err := unix.Kevent(kq, changes, nil, nil); err != nil {
 		return nil, errors.Join(unknownToKernel(os.NewSyscallError("kevent", err)), unix.Close(kq))
 	}
-	return &Watcher{kq}, nil
+	return &Watcher{queue{kq}}, nil
 }
 
-func (w *Watcher) next(ctx context.Context) (Event, error) {
+func (w queue) next(ctx context.Context) (Event, error) {
 	stop := context.AfterFunc(ctx, func() {
 		wake := []unix.Kevent_t{{Ident: identWake, Filter: unix.EVFILT_USER, Fflags: unix.NOTE_TRIGGER}}
 		_, _ = unix.Kevent(w.kq, wake, nil, nil) // the queue is there: Close may not be called meanwhile
@@ -90,7 +101,7 @@ func (w *Watcher) next(ctx context.Context) (Event, error) {
 	}
 }
 
-func (w *Watcher) close() error { return os.NewSyscallError("close", unix.Close(w.kq)) }
+func (w queue) close() error { return os.NewSyscallError("close", unix.Close(w.kq)) }
 
 // unknownToKernel says that a kernel before 15 has refused.
 func unknownToKernel(err error) error {

@@ -18,8 +18,10 @@ func Supports(string) bool { return false }
 
 func kindOf(string) (kind, error) { return 0, errors.ErrUnsupported }
 
-func open(ID, bool) (*os.File, error)                { return nil, errors.ErrUnsupported }
-func removeDescriptor(*os.File) error                { return errors.ErrUnsupported }
-func watch(ID) (*Watcher, error)                     { return nil, errors.ErrUnsupported }
-func (*Watcher) next(context.Context) (Event, error) { return Event{}, errors.ErrUnsupported }
-func (*Watcher) close() error                        { return errors.ErrUnsupported }
+func open(ID, bool) (*os.File, error)             { return nil, errors.ErrUnsupported }
+func removeDescriptor(*os.File) error             { return errors.ErrUnsupported }
+func watch(ID) (*Watcher, error)                  { return nil, errors.ErrUnsupported }
+func (queue) next(context.Context) (Event, error) { return Event{}, errors.ErrUnsupported }
+func (queue) close() error                        { return errors.ErrUnsupported }
+
+type queue struct{}
