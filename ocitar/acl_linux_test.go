@@ -217,7 +217,7 @@ func TestACLMaps(t *testing.T) {
 		t.Error(got)
 	}
 	back, _ := packed(t, &Packer{UIDs: maps, GIDs: maps}, dst, only(Change{Path: "g"}))
-	for e, err := range List(context.Background(), bytes.NewReader(back)) {
+	for e, err := range List(context.Background(), bytes.NewReader(back), Limits{}) {
 		if err != nil || e.ACLs["access"] != someList {
 			t.Errorf("%q, %v", e.ACLs, err)
 		}

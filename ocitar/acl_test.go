@@ -136,7 +136,7 @@ func TestACLEntry(t *testing.T) {
 		m{name: "c", pax: map[string]string{"SCHILY.xattr.system.posix_acl_access": "bad"}},
 	)
 	var got []string
-	for e, err := range List(context.Background(), bytes.NewReader(layer)) {
+	for e, err := range List(context.Background(), bytes.NewReader(layer), Limits{}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,35 +20,40 @@ import (
 //
 // A directory's time is not a change: unpacking what is in it makes it.
 func Compare(old, new string) iter.Seq2[Change, error] {
-	return func(yield func(Change, error) bool) {
-		a, err := inroot.Open(old)
-		if err != nil {
-			yield(Change{}, err)
-			return
-		}
-		defer a.Close()
-		b, err := inroot.Open(new)
-		if err != nil {
-			yield(Change{}, err)
-			return
-		}
-		defer b.Close()
-		c := comparer{yield: yield, links: map[inode]*linked{}}
-		if err := c.roots(a, b); err != nil && !errors.Is(err, errStopped) {
-			yield(Change{}, err)
-		}
+	return func(yield func(Change, error) bool) { compare(old, new, nil, yield) }
+}
+
+func compare(old, new string, s *scope, yield func(Change, error) bool) {
+	a, err := inroot.Open(old)
+	if err != nil {
+		yield(Change{}, err)
+		return
+	}
+	defer a.Close()
+	b, err := inroot.Open(new)
+	if err != nil {
+		yield(Change{}, err)
+		return
+	}
+	defer b.Close()
+	c := comparer{yield: yield, links: map[inode]*linked{}, scope: s}
+	if err := c.roots(a, b); err != nil && !errors.Is(err, errStopped) {
+		yield(Change{}, err)
 	}
 }
 
 // linked are the names of a file that has more than one.
 type linked struct {
 	names   []string
+	nlink   uint64
 	changed bool
 }
 
 type comparer struct {
 	yield func(Change, error) bool
 	links map[inode]*linked
+	scope *scope // nil: everything
+	whole int    // how many directories, compared whole, this one is in
 }
 
 func (c *comparer) emit(p string, k ChangeKind) error {
@@ -75,6 +80,9 @@ func (c *comparer) roots(old, new *inroot.Root) error {
 	}
 	if err == nil {
 		err = c.dirs(int(a.Fd()), int(b.Fd()), "", 0)
+	}
+	if err == nil {
+		err = c.missingNames(new)
 	}
 	if err != nil {
 		return err
@@ -106,11 +114,11 @@ func (c *comparer) dirs(old, new int, name string, depth int) error {
 	var was []string
 	var err error
 	if old >= 0 {
-		if was, err = sortedNames(old); err != nil {
+		if was, err = c.names(old, name); err != nil {
 			return fmt.Errorf("%.200s: %w", name, err)
 		}
 	}
-	is, err := sortedNames(new)
+	is, err := c.names(new, name)
 	if err != nil {
 		return fmt.Errorf("%.200s: %w", name, err)
 	}
@@ -167,8 +175,12 @@ func (c *comparer) file(old, new int, dir, base string, depth int) error {
 			return err
 		}
 	}
-	if !isDir {
+	if !isDir || wasDir && c.whole == 0 && c.scope != nil && !c.scope.leads(name) {
 		return nil
+	}
+	if !wasDir || c.scope != nil && c.scope.deep[name] {
+		c.whole++
+		defer func() { c.whole-- }()
 	}
 	return c.enter(old, new, base, name, wasDir, depth)
 }
@@ -181,7 +193,7 @@ func (c *comparer) remember(st *unix.Stat_t, name string, isDir, changed bool) {
 	id := inode{uint64(st.Dev), st.Ino}
 	l := c.links[id]
 	if l == nil {
-		l = &linked{}
+		l = &linked{nlink: uint64(st.Nlink)}
 		c.links[id] = l
 	}
 	l.names = append(l.names, name)

@@ -20,27 +20,27 @@ func (pk *pack) regular(fd int, e *Entry, st *unix.Stat_t) error {
 	if err := pk.header(e); err != nil {
 		return err
 	}
-	spans := e.spans
+	spans := e.Spans
 	if !e.sparse {
-		spans = []span{{0, e.Size}}
+		spans = []Span{{0, e.Size}}
 	}
 	var written int64
 	for _, s := range spans {
 		if err := pk.copySpan(fd, e, s); err != nil {
 			return err
 		}
-		written += s.n
+		written += s.N
 	}
 	return pk.out.zeros(int(-written & (recordSize - 1)))
 }
 
-func (pk *pack) copySpan(fd int, e *Entry, s span) error {
-	for s.n > 0 {
-		b, err := pk.out.space(s.n)
+func (pk *pack) copySpan(fd int, e *Entry, s Span) error {
+	for s.N > 0 {
+		b, err := pk.out.space(s.N)
 		if err != nil {
 			return err
 		}
-		n, err := unix.Pread(fd, b, s.off)
+		n, err := unix.Pread(fd, b, s.Off)
 		if err == unix.EINTR {
 			continue
 		}
@@ -48,19 +48,19 @@ func (pk *pack) copySpan(fd int, e *Entry, s span) error {
 			return err
 		}
 		if n == 0 {
-			pk.sum.note(e.Name, "became shorter while being packed: %d bytes are zeros", s.n)
+			pk.sum.note(e.Name, "became shorter while being packed: %d bytes are zeros", s.N)
 			clear(b)
 			n = len(b)
 		}
 		pk.out.advance(n)
-		s.off, s.n = s.off+int64(n), s.n-int64(n)
+		s.Off, s.N = s.Off+int64(n), s.N-int64(n)
 	}
 	return nil
 }
 
 // findHoles asks the file system where data is (lseek(2), SEEK_DATA).
 func (e *Entry) findHoles(fd int) error {
-	var spans []span
+	var spans []Span
 	var stored int64
 	for off := int64(0); off < e.Size; {
 		data, err := unix.Seek(fd, off, unix.SEEK_DATA)
@@ -78,7 +78,7 @@ func (e *Entry) findHoles(fd int) error {
 			return err
 		}
 		data, hole = min(data, e.Size), min(hole, e.Size)
-		spans = append(spans, span{data, hole - data})
+		spans = append(spans, Span{data, hole - data})
 		stored, off = stored+hole-data, hole
 		if len(spans) > maxSpans {
 			return nil
@@ -87,6 +87,6 @@ func (e *Entry) findHoles(fd int) error {
 	if stored == e.Size {
 		return nil
 	}
-	e.sparse, e.spans, e.Stored = true, spans, stored
+	e.sparse, e.Spans, e.Stored = true, spans, stored
 	return nil
 }

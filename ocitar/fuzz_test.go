@@ -88,7 +88,7 @@ func FuzzList(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, layer []byte) {
 		var entries []Entry
-		for e, err := range List(context.Background(), bytes.NewReader(layer)) {
+		for e, err := range List(context.Background(), bytes.NewReader(layer), Limits{}) {
 			if err != nil {
 				return
 			}

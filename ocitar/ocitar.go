@@ -224,7 +224,7 @@ type Entry struct {
 	Data     int64             `json:"data"`             // offset of what is stored of the content
 	Stored   int64             `json:"stored"`           // bytes of it: less than Size where there are holes
 
-	spans  []span // where the stored bytes go, if the file is sparse
+	Spans  []Span `json:"spans,omitempty"` // where the stored bytes go, if the file is sparse
 	sparse bool
 }
 
@@ -234,4 +234,31 @@ func (t Type) Letter() byte {
 		return '?'
 	}
 	return "-hlcbdp"[t-Regular]
+}
+
+// String is the type's name: file, link, symlink, char, block, dir or fifo.
+func (t Type) String() string {
+	if t < Regular || t > Fifo {
+		return fmt.Sprintf("type %q", byte(t))
+	}
+	return [...]string{"file", "link", "symlink", "char", "block", "dir", "fifo"}[t-Regular]
+}
+
+// MarshalText is String.
+func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText is the reverse of MarshalText.
+func (t *Type) UnmarshalText(text []byte) error {
+	for k := Regular; k <= Fifo; k++ {
+		if k.String() == string(text) {
+			*t = k
+			return nil
+		}
+	}
+	var b byte
+	if n, err := fmt.Sscanf(string(text), "type %q", &b); n != 1 || err != nil {
+		return fmt.Errorf("type %.40q: %w", text, ErrFormat)
+	}
+	*t = Type(b)
+	return nil
 }

@@ -309,16 +309,20 @@ func packable(attrs map[string]string) {
 // stat copies what stat(2) says of a file into e.
 func (pk *pack) stat(e *Entry, st *unix.Stat_t, full bool) {
 	e.Mode, e.UID, e.GID = uint32(st.Mode)&0o7777, int64(st.Uid), int64(st.Gid)
-	e.ModTime = modTime(st)
-	if !pk.p.Epoch.IsZero() && e.ModTime.After(pk.p.Epoch) {
-		e.ModTime = pk.p.Epoch
-	}
+	e.ModTime = pk.time(modTime(st))
 	if full && (e.Type == Char || e.Type == Block) {
 		e.Major, e.Minor = devNumbers(st)
 	}
 	if full {
 		e.Flags = formatFlags(statFlags(st))
 	}
+}
+
+func (pk *pack) time(t time.Time) time.Time {
+	if !pk.p.Epoch.IsZero() && t.After(pk.p.Epoch) {
+		return pk.p.Epoch
+	}
+	return t
 }
 
 func (pk *pack) owners(e *Entry) (err error) {

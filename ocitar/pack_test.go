@@ -227,7 +227,7 @@ func TestOrderAndWhiteouts(t *testing.T) {
 		Change{Path: "./"}, Change{Path: "a"},
 	))
 	var got []string
-	for e, err := range List(context.Background(), bytes.NewReader(layer)) {
+	for e, err := range List(context.Background(), bytes.NewReader(layer), Limits{}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ const maxPax = 4 << 20
 // pax has the records of one extended header (pax(1) of POSIX.1, "pax Extended Header").
 type pax struct {
 	values map[string]string
-	sparse []span // GNU.sparse.offset and .numbytes, which come many times (format 0.0)
+	sparse []Span // GNU.sparse.offset and .numbytes, which come many times (format 0.0)
 }
 
 // parsePax splits "LENGTH KEY=VALUE\n" records. A key twice is refused: readers
@@ -56,13 +56,13 @@ func (p *pax) addSpan(key, value string) error {
 		return fmt.Errorf("%s %.40q: %w", key, value, ErrFormat)
 	}
 	if key == "GNU.sparse.offset" {
-		p.sparse = append(p.sparse, span{off: n, n: -1})
+		p.sparse = append(p.sparse, Span{Off: n, N: -1})
 		return nil
 	}
-	if len(p.sparse) == 0 || p.sparse[len(p.sparse)-1].n >= 0 {
+	if len(p.sparse) == 0 || p.sparse[len(p.sparse)-1].N >= 0 {
 		return fmt.Errorf("%s without offset: %w", key, ErrFormat)
 	}
-	p.sparse[len(p.sparse)-1].n = n
+	p.sparse[len(p.sparse)-1].N = n
 	return nil
 }
 

@@ -7,8 +7,11 @@ import (
 	"strings"
 )
 
-// A span is stored data of a sparse file: n bytes at off.
-type span struct{ off, n int64 }
+// A Span is data of a sparse file: N bytes at Off.
+type Span struct {
+	Off int64 `json:"off"`
+	N   int64 `json:"n"`
+}
 
 // maxSpans bounds a sparse map: 16 MiB of memory.
 const maxSpans = 1 << 20
@@ -32,13 +35,13 @@ func (r *reader) gnuSparse(h []byte, e *Entry) error {
 			if err != nil {
 				return err
 			}
-			e.spans = append(e.spans, span{off, n})
+			e.Spans = append(e.Spans, Span{off, n})
 			slots = slots[24:]
 		}
 		if !more {
 			return nil
 		}
-		if len(e.spans) > maxSpans {
+		if len(e.Spans) > maxSpans {
 			return fmt.Errorf("sparse map of more than %d spans: %w", maxSpans, ErrLimit)
 		}
 		if err := r.record(r.ext[:]); err != nil {
@@ -74,18 +77,18 @@ func (r *reader) paxSparse(p *pax, e *Entry, stored *int64) error {
 	}
 	switch {
 	case v1:
-		e.spans, err = r.mapInFront(stored)
+		e.Spans, err = r.mapInFront(stored)
 	case hasMap:
-		e.spans, err = parseMap(list)
+		e.Spans, err = parseMap(list)
 	default:
-		e.spans = p.sparse
+		e.Spans = p.sparse
 	}
 	return err
 }
 
 // parseMap reads "offset,bytes,offset,bytes".
-func parseMap(list string) ([]span, error) {
-	var spans []span
+func parseMap(list string) ([]Span, error) {
+	var spans []Span
 	var half int64
 	i := 0
 	for f := range strings.SplitSeq(list, ",") {
@@ -97,7 +100,7 @@ func parseMap(list string) ([]span, error) {
 			half = n
 			continue
 		}
-		spans = append(spans, span{half, n})
+		spans = append(spans, Span{half, n})
 	}
 	if i%2 != 0 || len(spans) > maxSpans {
 		return nil, fmt.Errorf("sparse map of %d numbers: %w", i, ErrFormat)
@@ -107,8 +110,8 @@ func parseMap(list string) ([]span, error) {
 
 // mapInFront reads lines of one number each, the first counting the spans, up to
 // the end of their last 512-byte record.
-func (r *reader) mapInFront(stored *int64) ([]span, error) {
-	var spans []span
+func (r *reader) mapInFront(stored *int64) ([]Span, error) {
+	var spans []Span
 	var nums []int64
 	want, line := int64(1), make([]byte, 0, 24)
 	for int64(len(nums)) < want {
@@ -139,7 +142,7 @@ func (r *reader) mapInFront(stored *int64) ([]span, error) {
 		}
 	}
 	for i := 1; i+1 < len(nums); i += 2 {
-		spans = append(spans, span{nums[i], nums[i+1]})
+		spans = append(spans, Span{nums[i], nums[i+1]})
 	}
 	return spans, nil
 }
@@ -148,32 +151,32 @@ func (r *reader) mapInFront(stored *int64) ([]span, error) {
 // another length than the data. Empty spans, with which archivers mark the end, go.
 func (e *Entry) checkSpans() error {
 	var end, sum int64
-	kept := e.spans[:0]
-	for _, s := range e.spans {
-		if s.n < 0 || s.off < end || s.off > e.Size || s.n > e.Size-s.off {
-			return fmt.Errorf("sparse span of %d bytes at %d in a file of %d: %w", s.n, s.off, e.Size, ErrFormat)
+	kept := e.Spans[:0]
+	for _, s := range e.Spans {
+		if s.N < 0 || s.Off < end || s.Off > e.Size || s.N > e.Size-s.Off {
+			return fmt.Errorf("sparse span of %d bytes at %d in a file of %d: %w", s.N, s.Off, e.Size, ErrFormat)
 		}
-		end, sum = s.off+s.n, sum+s.n
-		if s.n > 0 {
+		end, sum = s.Off+s.N, sum+s.N
+		if s.N > 0 {
 			kept = append(kept, s)
 		}
 	}
 	if sum != e.Stored {
 		return fmt.Errorf("sparse map of %d bytes for %d stored: %w", sum, e.Stored, ErrFormat)
 	}
-	e.spans = kept
+	e.Spans = kept
 	return nil
 }
 
 // content hands the entry's stored bytes to write, with where each belongs.
 func (r *reader) content(e *Entry, write func(b []byte, off int64) error) error {
-	spans := e.spans
+	spans := e.Spans
 	if !e.sparse {
-		spans = []span{{0, e.Stored}}
+		spans = []Span{{0, e.Stored}}
 	}
 	for _, s := range spans {
-		off := s.off
-		err := r.s.each(min(s.n, r.left), func(b []byte) error {
+		off := s.Off
+		err := r.s.each(min(s.N, r.left), func(b []byte) error {
 			r.left -= int64(len(b))
 			if err := write(b, off); err != nil {
 				return err

@@ -143,6 +143,10 @@ func (x *unpack) all() error {
 type entryName struct{ dir, base string }
 
 func (x *unpack) clean(name string) (entryName, error) {
+	return cleanName(name, x.u.Limits.depth())
+}
+
+func cleanName(name string, depth int) (entryName, error) {
 	if len(name) > inroot.MaxName {
 		return entryName{}, unix.ENAMETOOLONG
 	}
@@ -156,8 +160,8 @@ func (x *unpack) clean(name string) (entryName, error) {
 			comps = append(comps, c)
 		}
 	}
-	if len(comps) > x.u.Limits.depth() {
-		return entryName{}, fmt.Errorf("more than %d components: %w", x.u.Limits.depth(), ErrLimit)
+	if len(comps) > depth {
+		return entryName{}, fmt.Errorf("more than %d components: %w", depth, ErrLimit)
 	}
 	if len(comps) == 0 {
 		return entryName{}, nil

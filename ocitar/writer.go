@@ -152,15 +152,15 @@ func putName(h []byte, name string, ext map[string]string) {
 
 // sparseMap is what GNU's pax format 1.0 has before the data.
 func (e *Entry) sparseMap() []byte {
-	spans := e.spans
-	if len(spans) == 0 || spans[len(spans)-1].off+spans[len(spans)-1].n < e.Size {
-		spans = append(slices.Clip(spans), span{e.Size, 0}) // marks the end, as GNU tar does
+	spans := e.Spans
+	if len(spans) == 0 || spans[len(spans)-1].Off+spans[len(spans)-1].N < e.Size {
+		spans = append(slices.Clip(spans), Span{e.Size, 0}) // marks the end, as GNU tar does
 	}
 	b := strconv.AppendInt(nil, int64(len(spans)), 10)
 	b = append(b, '\n')
 	for _, s := range spans {
-		b = append(strconv.AppendInt(b, s.off, 10), '\n')
-		b = append(strconv.AppendInt(b, s.n, 10), '\n')
+		b = append(strconv.AppendInt(b, s.Off, 10), '\n')
+		b = append(strconv.AppendInt(b, s.N, 10), '\n')
 	}
 	return append(b, make([]byte, -len(b)&(recordSize-1))...)
 }

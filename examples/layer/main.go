@@ -53,7 +53,7 @@ func run(ctx context.Context, dir string) error {
 		return err
 	}
 	show("difference", sum)
-	for e, err := range ocitar.List(ctx, &layer) {
+	for e, err := range ocitar.List(ctx, &layer, ocitar.Limits{}) {
 		if err != nil {
 			return err
 		}

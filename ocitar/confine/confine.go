@@ -1,5 +1,5 @@
 // Package confine unpacks OCI layers in a child process that has nothing but the
-// directory it unpacks into: the program ocitar, and the way to call it.
+// directory it unpacks into, and reads them in one that has nothing at all.
 //
 // A layer is hostile input, and unpacking needs root's privileges. So the child, before
 // it reads the first byte, makes its root directory the world:
@@ -16,7 +16,8 @@
 //	sum, err := c.Unpack(ctx, "/layers/7", blob) // as (*ocitar.Unpacker).Unpack
 //
 // A program of one file is its own child: it calls Main first thing where its
-// arguments say so, as ocitar/cmd/ocitar does.
+// arguments say so, as ocitar/cmd/ocitar does. What only reads a layer (to list, verify
+// or convert it) needs no directory: a process that Command starts calls Empty.
 package confine
 
 import (
@@ -112,11 +113,17 @@ func (c *Child) command(ctx context.Context, root string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, cmp.Or(c.Path, c.Argv[0]))
-	cmd.Args = append(slices.Clone(c.Argv), Verb, string(arg))
+	return Command(ctx, cmp.Or(c.Path, c.Argv[0]), append(slices.Clone(c.Argv), Verb, string(arg))...), nil
+}
+
+// Command is the program path with args, its name first, in a process that can give up
+// its privileges and the file system: with Empty. Its environment has nothing of ours.
+func Command(ctx context.Context, path string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Args = args
 	cmd.SysProcAttr = attributes()
-	cmd.Env = []string{"GOMEMLIMIT=64MiB"} // nothing of ours is in it; keeps the child's garbage small
-	return cmd, nil
+	cmd.Env = []string{"GOMEMLIMIT=64MiB"} // keeps the child's garbage small
+	return cmd
 }
 
 // limited keeps the first max bytes and takes the rest.

@@ -3,7 +3,6 @@ package confine
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +27,12 @@ func TestMain(m *testing.M) {
 	}
 	if len(os.Args) == 4 && os.Args[1] == "probe" {
 		os.Exit(probe(os.Args[3]))
+	}
+	if len(os.Args) == 4 && (os.Args[1] == "naive" || os.Args[1] == "naive-at-large") {
+		os.Exit(naive(os.Args[3], os.Args[1] == "naive"))
+	}
+	if len(os.Args) == 3 && os.Args[1] == "empty" {
+		os.Exit(empty(os.Args[2]))
 	}
 	testns.Enter()
 	os.Exit(m.Run())
@@ -61,6 +66,80 @@ func probe(arg string) int {
 	if err := json.NewEncoder(os.Stdout).Encode(answer{Failure: f}); err != nil {
 		return 1
 	}
+	return 0
+}
+
+// naive is a child whose resolver follows ".." and links, as one with a hole would: the
+// kernel resolves the names of the archive as they are.
+func naive(arg string, confined bool) int {
+	var o orders
+	if err := json.Unmarshal([]byte(arg), &o); err != nil {
+		panic(err)
+	}
+	root := o.Root
+	var err error
+	if confined {
+		_, err = enter(root, false)
+		root = ""
+	}
+	r := tar.NewReader(os.Stdin)
+	for err == nil {
+		var h *tar.Header
+		if h, err = r.Next(); err != nil {
+			break
+		}
+		name := root + "/" + h.Name
+		switch h.Typeflag { // that one fails is part of the game: the next may not
+		case tar.TypeSymlink:
+			_ = os.Symlink(h.Linkname, name)
+		case tar.TypeLink:
+			_ = os.Link(root+"/"+h.Linkname, name)
+		default:
+			_ = os.WriteFile(name, []byte("overwritten"), 0o644)
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(answer{Failure: newFailure(err)}); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// empty is a process that only reads, gone over to the attacker.
+func empty(secret string) int {
+	if err := Empty(); err != nil {
+		fmt.Println("confine:", err)
+		return 1
+	}
+	for _, name := range []string{secret, strings.Repeat("../", 30) + secret[1:], "/", ".", "..", "/etc/passwd", "/proc/self/root" + secret, "/dev/null"} {
+		f, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		names, _ := f.Readdirnames(-1)
+		if fi, err := f.Stat(); err != nil || !fi.IsDir() || len(names) > 0 {
+			fmt.Printf("reached %s: %q\n", name, names)
+		}
+	}
+	for _, what := range []struct {
+		name string
+		err  error
+	}{
+		{"made a file", os.WriteFile("/x", nil, 0o600)}, {"made a directory", os.Mkdir("x", 0o700)}, {"changed owners", os.Chown("/", 1, 1)}, {"chroot", unix.Chroot("/")},
+	} {
+		if what.err == nil {
+			fmt.Println(what.name)
+		}
+	}
+	if fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0); err == nil {
+		if unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}}) == nil {
+			fmt.Println("has a network")
+		}
+	}
+	in, err := io.ReadAll(os.Stdin)
+	fmt.Printf("read %q, %v\n", in, err)
 	return 0
 }
 
@@ -118,6 +197,62 @@ func TestProbeReachesNothing(t *testing.T) {
 	}
 }
 
+// TestResolverThatFollows: a child whose resolver has a hole reaches what is outside; the
+// same one, confined, does not.
+func TestResolverThatFollows(t *testing.T) {
+	for _, how := range []string{"naive-at-large", "naive"} {
+		for what, escape := range map[string]func(secret string) []*tar.Header{
+			"..":      func(string) []*tar.Header { return []*tar.Header{{Name: "../secret"}} },
+			"many ..": func(s string) []*tar.Header { return []*tar.Header{{Name: strings.Repeat("../", 30) + s[1:]}} },
+			"link": func(s string) []*tar.Header {
+				return []*tar.Header{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: s}, {Name: "l"}}
+			},
+			"relative link": func(string) []*tar.Header {
+				return []*tar.Header{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "../secret"}, {Name: "l"}}
+			},
+			"directory": func(s string) []*tar.Header {
+				return []*tar.Header{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: filepath.Dir(s)}, {Name: "l/secret"}}
+			},
+			"hard link": func(string) []*tar.Header {
+				return []*tar.Header{{Name: "h", Typeflag: tar.TypeLink, Linkname: "../secret"}, {Name: "h"}}
+			},
+		} {
+			root := roots(t)
+			secret := filepath.Join(filepath.Dir(root), "secret")
+			_, err := child(t, how).Unpack(context.Background(), root, bytes.NewReader(layer(t, escape(secret)...)))
+			skipUnconfinable(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := os.ReadFile(secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reached := string(got) != "secret"; reached != (how == "naive-at-large") {
+				t.Errorf("%s, %s: the secret is %q", how, what, got)
+			}
+			if left, err := os.ReadDir(filepath.Dir(root)); err != nil || len(left) != 2 {
+				t.Errorf("%s, %s: beside the root: %v, %v", how, what, left, err)
+			}
+		}
+	}
+}
+
+// TestEmptyReachesNothing: what only reads has its descriptors, and nothing else.
+func TestEmptyReachesNothing(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := Command(context.Background(), exe, "ocitar", "empty", filepath.Join(filepath.Dir(roots(t)), "secret"))
+	cmd.Stdin = strings.NewReader("the layer")
+	out, err := cmd.CombinedOutput()
+	skipUnconfinable(t, err)
+	if err != nil || string(out) != "read \"the layer\", <nil>\n" {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestChildUnpacks(t *testing.T) {
 	root := roots(t)
 	plain := layer(t, &tar.Header{Name: "d/", Typeflag: tar.TypeDir}, &tar.Header{Name: "d/l", Typeflag: tar.TypeSymlink, Linkname: "/../secret"}, &tar.Header{Name: "f"})
@@ -162,64 +297,5 @@ func TestChildErrors(t *testing.T) {
 	cancel()
 	if _, err = child(t).Unpack(ctx, roots(t), strings.NewReader("")); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
-	}
-}
-
-// run is one call of the program.
-func run(stdin []byte, args ...string) (code int, stdout, stderr string) {
-	var out, errs bytes.Buffer
-	code = Main(args, bytes.NewReader(stdin), &out, &errs)
-	return code, out.String(), errs.String()
-}
-
-func TestProgram(t *testing.T) {
-	src, dst := roots(t), roots(t)
-	for _, name := range []string{"a", "b", "skip"} {
-		if err := os.WriteFile(filepath.Join(src, name), []byte(name), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("SOURCE_DATE_EPOCH", "0")
-	code, archive, said := run(nil, "create", "-C", src, "--compression", "gzip", "--exclude", "skip", "--remove", "gone/x", ".")
-	if code != 0 || !strings.HasPrefix(said, "diffid sha256:") {
-		t.Fatal(code, said)
-	}
-	if _, err := gzip.NewReader(strings.NewReader(archive)); err != nil {
-		t.Fatal(err)
-	}
-	code, listed, _ := run([]byte(archive), "list")
-	for _, want := range []string{`"./"`, `"a"`, `"b"`, `"gone/.wh.x"`, "1970-01-01T00:00:00Z"} {
-		if code != 0 || !strings.Contains(listed, want) || strings.Contains(listed, "skip") {
-			t.Errorf("list: %d %s", code, listed)
-		}
-	}
-	code, out, errs := run([]byte(archive), "extract", "-C", dst, "--json")
-	var sum ocitar.Summary
-	if err := json.Unmarshal([]byte(out), &sum); err != nil || code != 0 || sum.Files != 2 || sum.Compression != ocitar.Gzip {
-		t.Errorf("%d %s %s %v", code, out, errs, err)
-	}
-	code, out, _ = run([]byte(archive), "verify", "--format", "json")
-	var again ocitar.Summary
-	if err := json.Unmarshal([]byte(out), &again); err != nil || code != 0 || again.Digest != sum.Digest || again.DiffID != sum.DiffID {
-		t.Errorf("%d %s %v", code, out, err)
-	}
-	code, diff, _ := run(nil, "diff", src, dst)
-	_, listed, _ = run([]byte(diff), "list")
-	if code != 0 || !strings.Contains(listed, ".wh.skip") {
-		t.Errorf("diff: %d %s", code, listed)
-	}
-	for _, c := range []struct {
-		code int
-		says string
-		args []string
-	}{
-		{2, "usage", nil}, {2, "usage", []string{"unknown"}}, {2, "usage", []string{"diff", "one"}}, {2, "xz", []string{"create", "--compression", "xz"}},
-		{1, "no such file", []string{"list", "-f", "/nonexistent"}}, {1, "missing: file does not exist", []string{"create", "-C", src, "missing"}},
-		{1, "not a tar header", []string{"verify"}}, {0, "limit-bytes", []string{"extract", "-h"}}, {2, "INSIDE", []string{"extract", "--uidmap", "1:2"}},
-	} {
-		code, _, errs := run([]byte(strings.Repeat("garbage", 100)), c.args...)
-		if code != c.code || !strings.Contains(errs, c.says) {
-			t.Errorf("%q: %d %s", c.args, code, errs)
-		}
 	}
 }

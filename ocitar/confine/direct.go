@@ -8,8 +8,8 @@ import (
 	"github.com/joyboyid/xc/ocitar"
 )
 
-// direct unpacks in this process.
-func (c *Child) direct(ctx context.Context, root string, layer io.Reader) (ocitar.Summary, error) {
+// Direct is Unpack in this process, unconfined.
+func (c *Child) Direct(ctx context.Context, root string, layer io.Reader) (ocitar.Summary, error) {
 	u := ocitar.Unpacker{
 		Limits: c.Limits, Whiteouts: c.Whiteouts, Devices: c.Devices,
 		NoOwner: c.NoOwner, UIDs: c.UIDs, GIDs: c.GIDs,

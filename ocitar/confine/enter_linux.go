@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -46,10 +47,49 @@ func enter(root string, overlay bool) (*inroot.Root, error) {
 	if err := pivot(root); err != nil {
 		return nil, err
 	}
-	if err := drop(overlay); err != nil {
+	keep := kept[:]
+	if overlay {
+		keep = append(slices.Clone(keep), unix.CAP_SYS_ADMIN)
+	}
+	if err := drop(keep...); err != nil {
 		return nil, err
 	}
 	return inroot.Open("/")
+}
+
+// Empty leaves this process, which Command started, nothing but its open descriptors: an
+// empty file system that is nowhere mounted as its root, and no capability.
+func Empty() error {
+	if err := emptyRoot(); err != nil {
+		return fmt.Errorf("empty root: %w", err)
+	}
+	return drop()
+}
+
+func emptyRoot() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private (is this a mount namespace of its own?): %w", err)
+	}
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return err
+	}
+	m, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(m)
+	if err := unix.Fchdir(m); err != nil {
+		return err
+	}
+	if err := unix.Chroot("."); err != nil {
+		return err
+	}
+	return unix.Chdir("/")
 }
 
 func pivot(root string) error {
@@ -85,15 +125,12 @@ var kept = [...]uint{
 	unix.CAP_MKNOD, unix.CAP_SETFCAP,
 }
 
-// drop gives up all other capabilities, in all threads. A program with cgo (the race
+// drop gives up all capabilities but these, in all threads. A program with cgo (the race
 // detector) has no means for that, and keeps them; its world is the root all the same.
-func drop(overlay bool) error {
+func drop(but ...uint) error {
 	keep := uint64(0)
-	for _, c := range kept {
+	for _, c := range but {
 		keep |= 1 << c
-	}
-	if overlay {
-		keep |= 1 << unix.CAP_SYS_ADMIN
 	}
 	if err := everyThread(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); errors.Is(err, syscall.ENOTSUP) {
 		return nil

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/joyboyid/xc/ocitar"
+	"github.com/joyboyid/xc/ocitar/confine"
+)
+
+// The test binary is the processes that the program starts as well.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == confine.Verb || os.Args[1] == reading) {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// call is one call of the program.
+func call(stdin []byte, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(args, bytes.NewReader(stdin), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// unconfinable says that this user cannot confine a process, as the program said.
+func unconfinable(t *testing.T, code int, said string) {
+	t.Helper()
+	if code != 0 && os.Geteuid() != 0 && strings.Contains(said, "--unconfined") {
+		t.Skipf("user namespaces are not allowed here (%s): run as root", strings.TrimSpace(said))
+	}
+}
+
+func directory(t *testing.T, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range files {
+		p := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(filepath.Base(name)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestProgram(t *testing.T) {
+	src, dst := directory(t, "a", "b", "skip", "d/x.o", "d/y", "e.o"), directory(t)
+	t.Setenv("SOURCE_DATE_EPOCH", "0")
+	code, archive, said := call(nil, "create", "-C", src, "--compression", "gzip", "--exclude", "skip", "--exclude", "*.o", "--remove", "gone/x", ".")
+	if code != 0 || !strings.HasPrefix(said, "diffid sha256:") {
+		t.Fatal(code, said)
+	}
+	if _, err := gzip.NewReader(strings.NewReader(archive)); err != nil {
+		t.Fatal(err)
+	}
+	code, listed, said := call([]byte(archive), "list")
+	unconfinable(t, code, said)
+	for _, want := range []string{`"./"`, `"a"`, `"b"`, `"d/y"`, `"gone/.wh.x"`, "1970-01-01T00:00:00Z"} {
+		if code != 0 || !strings.Contains(listed, want) || strings.Contains(listed, "skip") || strings.Contains(listed, ".o") {
+			t.Errorf("list: %d %s %s", code, listed, said)
+		}
+	}
+	code, out, errs := call([]byte(archive), "extract", "-C", dst, "--json")
+	var sum ocitar.Summary
+	if err := json.Unmarshal([]byte(out), &sum); err != nil || code != 0 || sum.Files != 3 || sum.Compression != ocitar.Gzip {
+		t.Errorf("%d %s %s %v", code, out, errs, err)
+	}
+	code, out, errs = call([]byte(archive), "verify", "--format", "json", "--digest", sum.Digest, "--diff-id", sum.DiffID)
+	var again ocitar.Summary
+	if err := json.Unmarshal([]byte(out), &again); err != nil || code != 0 || again.Digest != sum.Digest || again.DiffID != sum.DiffID {
+		t.Errorf("%d %s %s %v", code, out, errs, err)
+	}
+	for _, flag := range []string{"--digest", "--diff-id"} {
+		if code, _, errs := call([]byte(archive), "verify", flag, "sha256:other"); code != 1 || !strings.Contains(errs, "not sha256:other") {
+			t.Errorf("%s: %d %s", flag, code, errs)
+		}
+	}
+	code, diff, _ := call(nil, "diff", src, dst)
+	_, listed, _ = call([]byte(diff), "list")
+	if code != 0 || !strings.Contains(listed, ".wh.skip") {
+		t.Errorf("diff: %d %s", code, listed)
+	}
+}
+
+// TestFiles: the same with files for standard input and output.
+func TestFiles(t *testing.T) {
+	src := directory(t, "a", "b")
+	top := t.TempDir()
+	plain, zipped := filepath.Join(top, "plain"), filepath.Join(top, "zipped")
+	code, out, errs := call(nil, "create", "-C", src, "-f", plain)
+	if code != 0 || !strings.HasPrefix(out, "diffid") || errs != "" {
+		t.Fatal(code, out, errs)
+	}
+	code, converted, errs := call(nil, "create", "--from", plain, "-f", zipped, "--compression", "zstd")
+	unconfinable(t, code, errs)
+	if code != 0 || strings.Fields(converted)[1] != strings.Fields(out)[1] {
+		t.Errorf("%d %s %s", code, converted, errs)
+	}
+	data, err := os.ReadFile(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, onStdout, errs := call(data, "create", "--from", "-"); code != 0 || onStdout != string(data) {
+		t.Errorf("%d, %d bytes, %s", code, len(onStdout), errs)
+	}
+	if code, out, errs := call(nil, "verify", "-f", zipped); code != 0 || strings.Fields(out)[1] != strings.Fields(converted)[1] {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	dst := directory(t)
+	if code, _, errs := call(nil, "extract", "-f", zipped, "-C", dst); code != 0 {
+		t.Error(errs)
+	}
+	if got, err := os.ReadFile(filepath.Join(dst, "b")); string(got) != "b" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestUnconfined: the same without a process of its own.
+func TestUnconfined(t *testing.T) {
+	_, archive, _ := call(nil, "create", "-C", directory(t, "a"))
+	for _, args := range [][]string{{"list"}, {"verify"}, {"extract", "-C", t.TempDir()}, {"create", "--from", "-"}} {
+		if code, out, errs := call([]byte(archive), append(args, "--unconfined")...); code != 0 || out == "" {
+			t.Errorf("%q: %d %s", args, code, errs)
+		}
+	}
+}
+
+func TestListShowsAll(t *testing.T) {
+	var b bytes.Buffer
+	e := ocitar.Entry{Name: "\xff", Type: ocitar.Regular, UID: 1, GID: 2, Uname: "u", Gname: "g x", Xattrs: map[string]string{"user.a": "\x00\xfe"}}
+	if err := line(&b, &e, false); err != nil || !strings.Contains(b.String(), `"u":"g x" 0 `) || !strings.Contains(b.String(), `"\xff"`) {
+		t.Errorf("%s, %v", b.String(), err)
+	}
+	b.Reset()
+	if err := line(&b, &e, true); err != nil || !strings.Contains(b.String(), " 1:2 ") {
+		t.Errorf("%s, %v", b.String(), err)
+	}
+	text, err := json.Marshal(listed(e))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back struct {
+		Type    ocitar.Type
+		RawName []byte
+		Xattrs  map[string][]byte
+	}
+	if err := json.Unmarshal(text, &back); err != nil || string(back.RawName) != "\xff" || string(back.Xattrs["user.a"]) != "\x00\xfe" || back.Type != ocitar.Regular {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	src := directory(t)
+	for _, c := range []struct {
+		code int
+		says string
+		args []string
+	}{
+		{2, "usage", nil}, {2, "usage", []string{"unknown"}}, {2, "usage", []string{"reading"}}, {2, "usage", []string{"diff", "one"}}, {2, "xz", []string{"create", "--compression", "xz"}},
+		{2, "usage", []string{"create", "--zfs-diff", "one"}}, {2, "usage", []string{"create", "--from", "x", "y"}}, {2, "usage", []string{"list", "x"}},
+		{1, "syntax error in pattern", []string{"create", "-C", src, "--exclude", "[x"}},
+		{1, "no such file", []string{"list", "-f", "/nonexistent"}}, {1, "missing: file does not exist", []string{"create", "-C", src, "missing"}},
+		{1, "no such file", []string{"create", "-C", src, "-f", "/nonexistent/x"}}, {1, "no such file", []string{"create", "--from", "/nonexistent"}},
+		{1, "not a tar header", []string{"verify", "--unconfined"}}, {1, "limit exceeded", []string{"list", "--unconfined", "--limit-bytes", "100"}},
+		{0, "limit-bytes", []string{"extract", "-h"}}, {0, "limit-bytes", []string{"list", "-h"}}, {2, "INSIDE", []string{"extract", "--uidmap", "1:2"}}, {2, "neither", []string{"list", "--format", "xml"}},
+	} {
+		code, _, errs := call([]byte(strings.Repeat("garbage", 100)), c.args...)
+		if code != c.code || !strings.Contains(errs, c.says) {
+			t.Errorf("%q: %d %s", c.args, code, errs)
+		}
+	}
+	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
+	if code, _, errs := call(nil, "create", "-C", src); code != 1 || !strings.Contains(errs, "no number of seconds") {
+		t.Errorf("%d %s", code, errs)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	if got := progress(50, 200); got != " 25% of 0.0 MB" {
+		t.Error(got)
+	}
+	if got := progress(1_500_000, 0); got != "1.5 MB" {
+		t.Error(got)
+	}
+}
