@@ -150,7 +150,7 @@ func importRoot(t testing.TB, e api.Engine, name string) api.Image {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	img, err := e.ImportImage(t.Context(), api.ImportSpec{Name: name, Archive: f, Cmd: []string{"/bin/sh"}, Env: []string{"FROM=image"}})
+	img, err := e.ImportImage(t.Context(), api.ImportSpec{Name: name, Archive: f, ConfigChange: api.ConfigChange{Cmd: []string{"/bin/sh"}, Env: []string{"FROM=image"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func (m *images) open(e *Engine) (err error) {
 	}
 	m.images = &store.Images{
 		Blobs: m.blobs, Refs: e.db.Refs(), Roots: e.host.Roots(),
-		Unpack: e.unpack, InUse: e.chainInUse,
+		Unpack: e.unpack, InUse: e.chainInUse, Keep: e.manifestsInUse,
 	}
 	hosts := map[string]registry.Host{}
 	for name, r := range e.cfg.Registries {
@@ -283,6 +283,10 @@ func (e *Engine) ImportImage(ctx context.Context, spec api.ImportSpec) (api.Imag
 	if err != nil {
 		return api.Image{}, fmt.Errorf("import %s: %w", ref.Familiar(), err)
 	}
+	config, err := changed(ispec.ImageConfig{}, spec.ConfigChange)
+	if err != nil {
+		return api.Image{}, fmt.Errorf("import %s: %w", ref.Familiar(), err)
+	}
 	// The archive may be a pipe that nobody writes to.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -296,10 +300,7 @@ func (e *Engine) ImportImage(ctx context.Context, spec api.ImportSpec) (api.Imag
 	defer archive.Close()
 	img, err := e.images.images.Import(ctx, archive, store.ImportOptions{
 		Name: ref, Platform: p,
-		Config: ispec.ImageConfig{
-			Entrypoint: spec.Entrypoint, Cmd: spec.Cmd, Env: spec.Env,
-			WorkingDir: spec.WorkDir, User: spec.User, Labels: spec.Labels,
-		},
+		Config: config,
 	})
 	if err != nil {
 		return api.Image{}, err

@@ -16,6 +16,13 @@ type rootStore interface {
 	Create(ctx context.Context, id, chain string) error
 	Remove(ctx context.Context, id string) error
 	Sweep(ctx context.Context) error
+	Sizes(ctx context.Context) (chains, roots map[string]int64, err error)
+}
+
+// RootSizes are the bytes on the disk that each chain takes by itself, by its
+// chain id, and each container's root, by the container's id.
+func (h *Host) RootSizes(ctx context.Context) (chains, roots map[string]int64, err error) {
+	return h.store.Sizes(ctx)
 }
 
 // Roots are the unpacked chains of image layers.

@@ -85,6 +85,14 @@ type Images interface {
 	// RemoveImage removes a name and, with the last one, the image. It
 	// returns what was removed: names and digests.
 	RemoveImage(ctx context.Context, name string, opt RemoveImageOptions) ([]string, error)
+	// TagImage gives an image another name, which may have been another image's.
+	TagImage(ctx context.Context, name, newName string) error
+	// ImageHistory tells how an image was made, the newest step first.
+	ImageHistory(ctx context.Context, name string) ([]ImageStep, error)
+	// PruneImages removes what no name and no container needs: blobs, unpacked
+	// layers, downloads that were broken off; and, if asked to, the names of
+	// images of which there is no container.
+	PruneImages(ctx context.Context, opt PruneImagesOptions) (PrunedImages, error)
 }
 
 // System tells about the engine and its host.
@@ -96,4 +104,7 @@ type System interface {
 	// CheckSystem looks at what the host has of what containers need, and at
 	// what is missing. It changes nothing.
 	CheckSystem(ctx context.Context) ([]Check, error)
+	// DiskUsage tells what takes room on the disk, and how much of it could be
+	// had back.
+	DiskUsage(ctx context.Context) ([]DiskUsage, error)
 }

@@ -29,9 +29,13 @@ const (
 	MethodImagesListImages           = "Images.ListImages"
 	MethodImagesInspectImage         = "Images.InspectImage"
 	MethodImagesRemoveImage          = "Images.RemoveImage"
+	MethodImagesTagImage             = "Images.TagImage"
+	MethodImagesImageHistory         = "Images.ImageHistory"
+	MethodImagesPruneImages          = "Images.PruneImages"
 	MethodSystemInfo                 = "System.Info"
 	MethodSystemVersion              = "System.Version"
 	MethodSystemCheckSystem          = "System.CheckSystem"
+	MethodSystemDiskUsage            = "System.DiskUsage"
 )
 
 // EngineClient is Engine at the other end of a connection. Safe for concurrent use.
@@ -80,12 +84,20 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineImagesInspectImageServe(ctx, impl, r)
 		case MethodImagesRemoveImage:
 			return engineImagesRemoveImageServe(ctx, impl, r)
+		case MethodImagesTagImage:
+			return engineImagesTagImageServe(ctx, impl, r)
+		case MethodImagesImageHistory:
+			return engineImagesImageHistoryServe(ctx, impl, r)
+		case MethodImagesPruneImages:
+			return engineImagesPruneImagesServe(ctx, impl, r)
 		case MethodSystemInfo:
 			return engineSystemInfoServe(ctx, impl, r)
 		case MethodSystemVersion:
 			return engineSystemVersionServe(ctx, impl, r)
 		case MethodSystemCheckSystem:
 			return engineSystemCheckSystemServe(ctx, impl, r)
+		case MethodSystemDiskUsage:
+			return engineSystemDiskUsageServe(ctx, impl, r)
 		}
 		return nil, nil, ipc.NoMethod(r.Method)
 	}
@@ -710,6 +722,100 @@ func engineImagesRemoveImageServe(ctx context.Context, impl Engine, r *ipc.Reque
 	return out, nil, nil
 }
 
+type engineImagesTagImageIn struct {
+	Name    string `json:"name"`
+	NewName string `json:"newName"`
+}
+
+// TagImage calls Images.TagImage.
+func (c EngineClient) TagImage(ctx context.Context, name string, newName string) error {
+	in := engineImagesTagImageIn{
+		Name:    name,
+		NewName: newName,
+	}
+	got, err := c.C.Call(ctx, MethodImagesTagImage, in, nil, nil)
+	res := ipc.Files{List: got}
+	return res.Done(err)
+}
+
+func engineImagesTagImageServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineImagesTagImageIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	return nil, nil, impl.TagImage(ctx, in.Name, in.NewName)
+}
+
+type engineImagesImageHistoryIn struct {
+	Name string `json:"name"`
+}
+
+type engineImagesImageHistoryOut struct {
+	Result []ImageStep `json:"result"`
+}
+
+// ImageHistory calls Images.ImageHistory.
+func (c EngineClient) ImageHistory(ctx context.Context, name string) ([]ImageStep, error) {
+	in := engineImagesImageHistoryIn{
+		Name: name,
+	}
+	var out engineImagesImageHistoryOut
+	got, err := c.C.Call(ctx, MethodImagesImageHistory, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineImagesImageHistoryServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineImagesImageHistoryIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.ImageHistory(ctx, in.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineImagesImageHistoryOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineImagesPruneImagesIn struct {
+	Opt PruneImagesOptions `json:"opt"`
+}
+
+type engineImagesPruneImagesOut struct {
+	Result PrunedImages `json:"result"`
+}
+
+// PruneImages calls Images.PruneImages.
+func (c EngineClient) PruneImages(ctx context.Context, opt PruneImagesOptions) (PrunedImages, error) {
+	in := engineImagesPruneImagesIn{
+		Opt: opt,
+	}
+	var out engineImagesPruneImagesOut
+	got, err := c.C.Call(ctx, MethodImagesPruneImages, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineImagesPruneImagesServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineImagesPruneImagesIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.PruneImages(ctx, in.Opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineImagesPruneImagesOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
 type engineSystemInfoOut struct {
 	Result Info `json:"result"`
 }
@@ -777,6 +883,30 @@ func engineSystemCheckSystemServe(ctx context.Context, impl Engine, r *ipc.Reque
 		return nil, nil, err
 	}
 	out := engineSystemCheckSystemOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineSystemDiskUsageOut struct {
+	Result []DiskUsage `json:"result"`
+}
+
+// DiskUsage calls System.DiskUsage.
+func (c EngineClient) DiskUsage(ctx context.Context) ([]DiskUsage, error) {
+	var out engineSystemDiskUsageOut
+	got, err := c.C.Call(ctx, MethodSystemDiskUsage, nil, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineSystemDiskUsageServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	res0, err := impl.DiskUsage(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineSystemDiskUsageOut{
 		Result: res0,
 	}
 	return out, nil, nil

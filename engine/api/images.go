@@ -51,18 +51,51 @@ type PullProgress struct {
 
 // ImportSpec describes an image to make of a root file system.
 type ImportSpec struct {
-	Name       string            `json:"name"`
-	Archive    *os.File          `json:"archive"`            // read to its end
-	Platform   string            `json:"platform,omitempty"` // os/arch[/variant]; this host's when empty
-	Entrypoint []string          `json:"entrypoint,omitempty"`
-	Cmd        []string          `json:"cmd,omitempty"`
-	Env        []string          `json:"env,omitempty"`
-	WorkDir    string            `json:"work_dir,omitempty"`
-	User       string            `json:"user,omitempty"`
-	Labels     map[string]string `json:"labels,omitempty"`
+	Name     string   `json:"name"`
+	Archive  *os.File `json:"archive"`            // read to its end
+	Platform string   `json:"platform,omitempty"` // os/arch[/variant]; this host's when empty
+	ConfigChange
+}
+
+// ConfigChange is what an image's configuration is to say. What is empty stays
+// as it was.
+type ConfigChange struct {
+	Entrypoint   []string          `json:"entrypoint,omitempty"`
+	Cmd          []string          `json:"cmd,omitempty"`
+	Env          []string          `json:"env,omitempty"` // KEY=VALUE, laid over what is there
+	WorkDir      string            `json:"work_dir,omitempty"`
+	User         string            `json:"user,omitempty"`
+	StopSignal   string            `json:"stop_signal,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`        // laid over what is there
+	ExposedPorts []string          `json:"exposed_ports,omitempty"` // PORT[/PROTOCOL], added
+	Volumes      []string          `json:"volumes,omitempty"`       // paths, added
 }
 
 // RemoveImageOptions say how to remove an image.
 type RemoveImageOptions struct {
 	Force bool `json:"force,omitempty"` // remove all names of an image named by its digest
+}
+
+// ImageStep is a step of an image's history.
+type ImageStep struct {
+	Created   time.Time `json:"created,omitzero"` // UTC
+	CreatedBy string    `json:"created_by,omitempty"`
+	Author    string    `json:"author,omitempty"`
+	Comment   string    `json:"comment,omitempty"`
+	Layer     string    `json:"layer,omitempty"` // diff id of the layer that it made; "" for none
+	Blob      string    `json:"blob,omitempty"`  // digest of that layer's blob
+	Size      int64     `json:"size"`            // bytes of the blob
+}
+
+// PruneImagesOptions say what to remove.
+type PruneImagesOptions struct {
+	All bool `json:"all,omitempty"` // images of which there is no container, too
+}
+
+// PrunedImages is what was removed.
+type PrunedImages struct {
+	Names []string `json:"names"` // references, in full
+	Blobs []string `json:"blobs"` // digests
+	Roots []string `json:"roots"` // chain ids of unpacked layers
+	Bytes int64    `json:"bytes"` // of blobs and of unpacked layers
 }

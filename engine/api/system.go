@@ -26,3 +26,19 @@ type Info struct {
 	Images     int      `json:"images"`
 	Warnings   []string `json:"warnings,omitempty"` // what this host lacks, and what follows
 }
+
+// Kinds of what takes room.
+const (
+	UsageImages     = "images"     // blobs, compressed as they were transferred
+	UsageLayers     = "layers"     // unpacked layers of images
+	UsageContainers = "containers" // what containers have written into their roots
+)
+
+// DiskUsage is what one kind of things takes on the disk.
+type DiskUsage struct {
+	Kind        string `json:"kind"`
+	Total       int    `json:"total"`       // how many there are
+	Active      int    `json:"active"`      // how many are in use: by a container, or running
+	Size        int64  `json:"size"`        // bytes
+	Reclaimable int64  `json:"reclaimable"` // bytes of what is not in use
+}

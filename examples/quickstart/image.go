@@ -36,7 +36,7 @@ func makeImage(ctx context.Context, e api.Engine, dir string) error {
 	if _, err := layer.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	img, err := e.ImportImage(ctx, api.ImportSpec{Name: "quickstart", Archive: layer, Entrypoint: []string{insidePath}})
+	img, err := e.ImportImage(ctx, api.ImportSpec{Name: "quickstart", Archive: layer, ConfigChange: api.ConfigChange{Entrypoint: []string{insidePath}}})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // Images is the images of one place: their blobs, names and roots. All fields
-// but InUse are required, and none may change once it is in use. It may be used
+// but InUse and Keep are required, and none may change once it is in use. It may be used
 // by many goroutines at once.
 type Images struct {
 	Blobs  *Store
@@ -30,6 +30,10 @@ type Images struct {
 	// though no image has it. Nil: none does. Take a lease (Acquire) until that
 	// is recorded.
 	InUse func(ctx context.Context, chain digest.Digest) (bool, error)
+
+	// Keep returns the manifests of images that must stay though they may have
+	// no name: a container made of one is committed with its layers. Nil: none.
+	Keep func(ctx context.Context) ([]digest.Digest, error)
 
 	chains flight.Group[digest.Digest, struct{}]
 	gate   sync.RWMutex // Tag and Remove read, Prune writes

@@ -72,14 +72,23 @@ func (s *sweep) mark(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("image %s: %w; remove it or pull it again", name, err)
 		}
-		for _, d := range img.blobs() {
-			s.live[pin{false, d}] = true
-		}
-		for _, l := range img.Layers {
-			s.live[pin{true, l.Chain}] = true
-		}
+		s.spare(img)
 	}
-	return nil
+	kept, err := s.m.kept(ctx)
+	for _, img := range kept {
+		s.spare(img)
+	}
+	return err
+}
+
+// spare keeps what an image consists of.
+func (s *sweep) spare(img Image) {
+	for _, d := range img.blobs() {
+		s.live[pin{false, d}] = true
+	}
+	for _, l := range img.Layers {
+		s.live[pin{true, l.Chain}] = true
+	}
 }
 
 func (s *sweep) spares(p pin) bool {

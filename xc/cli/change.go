@@ -9,8 +9,20 @@ import (
 	"github.com/joyboyid/xc/engine/api"
 )
 
-// change applies one line of a Containerfile to an image to be imported.
-func change(spec *api.ImportSpec, line string) (err error) {
+// changeWords are the words that change knows.
+const changeWords = "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR"
+
+// changes applies lines of a Containerfile to the configuration of an image.
+func changes(c *api.ConfigChange, lines []string) error {
+	for _, l := range lines {
+		if err := change(c, l); err != nil {
+			return fmt.Errorf("--change %q: %w", l, err)
+		}
+	}
+	return nil
+}
+
+func change(c *api.ConfigChange, line string) (err error) {
 	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 	rest = strings.TrimSpace(rest)
 	if rest == "" {
@@ -18,28 +30,37 @@ func change(spec *api.ImportSpec, line string) (err error) {
 	}
 	switch strings.ToUpper(word) {
 	case "CMD":
-		spec.Cmd, err = commandLine(rest)
+		c.Cmd, err = commandLine(rest)
 	case "ENTRYPOINT":
-		spec.Entrypoint, err = commandLine(rest)
+		c.Entrypoint, err = commandLine(rest)
 	case "ENV":
 		var key, value string
 		if key, value, err = pair(rest); err == nil {
-			spec.Env = append(spec.Env, key+"="+value)
+			c.Env = append(c.Env, key+"="+value)
 		}
+	case "EXPOSE":
+		c.ExposedPorts = append(c.ExposedPorts, strings.Fields(rest)...)
 	case "LABEL":
 		var key, value string
 		if key, value, err = pair(rest); err == nil {
-			if spec.Labels == nil {
-				spec.Labels = map[string]string{}
+			if c.Labels == nil {
+				c.Labels = map[string]string{}
 			}
-			spec.Labels[key] = value
+			c.Labels[key] = value
 		}
+	case "STOPSIGNAL":
+		c.StopSignal = rest
 	case "USER":
-		spec.User = rest
+		c.User = rest
+	case "VOLUME":
+		var dirs []string
+		if dirs, err = volumes(rest); err == nil {
+			c.Volumes = append(c.Volumes, dirs...)
+		}
 	case "WORKDIR":
-		spec.WorkDir = rest
+		c.WorkDir = rest
 	default:
-		err = errors.New("expected CMD, ENTRYPOINT, ENV, LABEL, USER or WORKDIR")
+		err = errors.New("expected " + changeWords)
 	}
 	return err
 }
@@ -49,6 +70,18 @@ func commandLine(s string) ([]string, error) {
 	if !strings.HasPrefix(s, "[") {
 		return []string{"/bin/sh", "-c", s}, nil
 	}
+	return array(s)
+}
+
+// volumes reads a JSON array, or paths between spaces.
+func volumes(s string) ([]string, error) {
+	if !strings.HasPrefix(s, "[") {
+		return strings.Fields(s), nil
+	}
+	return array(s)
+}
+
+func array(s string) ([]string, error) {
 	var list []string
 	if err := json.Unmarshal([]byte(s), &list); err != nil {
 		return nil, fmt.Errorf("it is no JSON array of strings: %w", err)

@@ -324,11 +324,14 @@ func TestImport(t *testing.T) {
 	f := newFake(t)
 	a, done := f.app(t, "the archive")
 	r := done(a.Run(t.Context(), []string{
-		"import", "-c", `CMD ["a", "b"]`, "-c", "entrypoint run it", "-c", `ENV A="x y"`, "-c", "LABEL l=v", "-c", "USER u", "-c", "WORKDIR /w", "-", "name:1",
+		"import", "-c", `CMD ["a", "b"]`, "-c", "EXPOSE 80 53/udp", "-c", `VOLUME ["/a b"]`, "-c", "VOLUME /c", "-c", "STOPSIGNAL INT", "-c", "entrypoint run it", "-c", `ENV A="x y"`, "-c", "LABEL l=v", "-c", "USER u", "-c", "WORKDIR /w", "-", "name:1",
 	}))
 	want := api.ImportSpec{
-		Name: "name:1", Cmd: []string{"a", "b"}, Entrypoint: []string{"/bin/sh", "-c", "run it"}, Env: []string{"A=x y"},
-		Labels: map[string]string{"l": "v"}, User: "u", WorkDir: "/w",
+		Name: "name:1", ConfigChange: api.ConfigChange{
+			Cmd: []string{"a", "b"}, Entrypoint: []string{"/bin/sh", "-c", "run it"}, Env: []string{"A=x y"},
+			Labels: map[string]string{"l": "v"}, User: "u", WorkDir: "/w",
+			ExposedPorts: []string{"80", "53/udp"}, Volumes: []string{"/a b", "/c"}, StopSignal: "INT",
+		},
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -339,7 +342,7 @@ func TestImport(t *testing.T) {
 
 func TestImportRefuses(t *testing.T) {
 	f := newFake(t)
-	for _, bad := range []string{"EXPOSE 80", "CMD", "ENV x", `CMD ["a"`} {
+	for _, bad := range []string{"ONBUILD x", "CMD", "ENV x", `CMD ["a"`} {
 		if r := f.xc(t, "import", "-c", bad, "-", "n"); r.code != 125 || !strings.Contains(r.errout, bad[:3]) {
 			t.Errorf("%s: %+v", bad, r)
 		}

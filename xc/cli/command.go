@@ -37,6 +37,12 @@ func commands() []command {
 	return append(list, systemCommands()...)
 }
 
+// as is the same command under another name.
+func (c command) as(use string) command {
+	c.use = use
+	return c
+}
+
 // name is the command's word.
 func (c command) name() string {
 	word, _, _ := strings.Cut(c.use, " ")

@@ -15,16 +15,23 @@ import (
 )
 
 func imageCommands() []command {
-	return []command{
-		{use: "images [FLAGS]", short: "List images", args: cobra.NoArgs, setup: imagesCommand},
+	list := command{use: "images [FLAGS]", short: "List images", args: cobra.NoArgs, setup: imagesCommand}
+	remove := command{use: "rmi [FLAGS] IMAGE...", short: "Remove images", args: cobra.MinimumNArgs(1), complete: completer{names: imageNames, many: true}, setup: rmiCommand}
+	both := []command{ // under their own names and in the group
 		{use: "pull [FLAGS] IMAGE", short: "Fetch an image from its registry", args: cobra.ExactArgs(1), complete: completer{names: imageNames}, setup: pullCommand},
-		{use: "rmi [FLAGS] IMAGE...", short: "Remove images", args: cobra.MinimumNArgs(1), complete: completer{names: imageNames, many: true}, setup: rmiCommand},
 		{
 			use: "import [FLAGS] FILE|- NAME", short: "Make an image of the archive of a root file system",
 			long: "The archive is a tar file, plain or compressed with gzip or zstd; - is standard input.",
 			args: cobra.ExactArgs(2), complete: completer{files: true}, setup: importCommand,
 		},
+		{use: "tag IMAGE NAME", short: "Give an image another name", long: tagLong, args: cobra.ExactArgs(2), complete: completer{names: imageNames, many: true}, setup: tagCommand},
+		{use: "history [FLAGS] IMAGE", short: "Show how an image was made", args: cobra.ExactArgs(1), complete: completer{names: imageNames}, setup: historyCommand},
 	}
+	group := command{use: "image", short: "Look after images", sub: append([]command{
+		list.as("ls [FLAGS]"), remove.as("rm [FLAGS] IMAGE..."),
+		{use: "prune [FLAGS]", short: "Remove what no image and no container needs", long: pruneLong, args: cobra.NoArgs, setup: imagePruneCommand},
+	}, both...)}
+	return append(both, list, remove, group)
 }
 
 // imageRow is a line of xc images, named as Docker names it.
@@ -145,12 +152,10 @@ func rmiCommand(a *App, f *pflag.FlagSet) action {
 func importCommand(a *App, f *pflag.FlagSet) action {
 	var spec api.ImportSpec
 	f.StringVar(&spec.Platform, "platform", "", "os/arch[/variant] of the programs in it; this host's when missing")
-	changes := f.StringArrayP("change", "c", nil, "set CMD, ENTRYPOINT, ENV, LABEL, USER or WORKDIR, as a line of a Containerfile")
+	lines := f.StringArrayP("change", "c", nil, "set "+changeWords+", as a line of a Containerfile")
 	return func(ctx context.Context, e api.Engine, args []string) (err error) {
-		for _, c := range *changes {
-			if err := change(&spec, c); err != nil {
-				return fmt.Errorf("--change %q: %w", c, err)
-			}
+		if err := changes(&spec.ConfigChange, *lines); err != nil {
+			return err
 		}
 		spec.Name, spec.Archive = args[1], a.Stdin
 		if args[0] != "-" {

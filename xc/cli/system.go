@@ -28,6 +28,7 @@ func systemCommands() []command {
 		{use: "info [FLAGS]", short: "Describe the engine and its host", args: cobra.NoArgs, setup: infoCommand},
 		{use: "system", short: "Look after the engine and its host", sub: []command{
 			{use: "check [FLAGS]", short: "Show what the host has of what containers need, and how to get what is missing", long: checkLong, args: cobra.NoArgs, setup: checkCommand},
+			{use: "df [FLAGS]", short: "Show what takes room on the disk", args: cobra.NoArgs, setup: dfCommand},
 			{use: "info [FLAGS]", short: "Describe the engine and its host", args: cobra.NoArgs, setup: infoCommand},
 		}},
 		{use: "version [FLAGS]", short: "Show the versions of xc and of the engine", args: cobra.NoArgs, setup: versionCommand},

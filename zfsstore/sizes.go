@@ -1,0 +1,32 @@
+package zfsstore
+
+import (
+	"context"
+	"strings"
+)
+
+// Sizes are the bytes that each chain and each container's root takes by
+// itself: what ZFS calls used.
+func (s *Store) Sizes(ctx context.Context) (chains, roots map[string]int64, err error) {
+	chains, roots = map[string]int64{}, map[string]int64{}
+	images, err := s.ZFS.List(ctx, s.Images)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, d := range images {
+		if chain := s.chainOf(d.Name); chain != "" {
+			chains[chain.String()] = int64(d.Used)
+		}
+	}
+	containers, err := s.ZFS.List(ctx, s.Containers)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, d := range containers {
+		id, ok := strings.CutPrefix(d.Name, s.Container(""))
+		if ok && !strings.ContainsAny(id, "/@") {
+			roots[id] = int64(d.Used)
+		}
+	}
+	return chains, roots, nil
+}
