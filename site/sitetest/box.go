@@ -167,11 +167,9 @@ func (b *box) tryStart(p control.Process, stdin *os.File) (*running, error) {
 	r := b.process()
 	defer r.out.w.Close()
 	defer r.err.w.Close()
+	b.watch(r)
 	var err error
 	r.pid, err = b.control().Start(b.h.Context(), p, control.Stdio{Stdin: stdin, Stdout: r.out.w, Stderr: r.err.w})
-	if err == nil {
-		b.watch(r)
-	}
 	return r, err
 }
 
@@ -179,12 +177,18 @@ func (b *box) process() *running {
 	return &running{h: b.h, out: b.h.pipe(), err: b.h.pipe(), end: make(chan end, 1)}
 }
 
-// watch asks how main ended, as engines do: at once, since a run loop that has
-// ended answers those only who have asked.
+// watch asks how main ends, as engines do: before it is started, since a run
+// loop that has ended answers those only who have asked, and has left a record
+// for the others.
 func (b *box) watch(r *running) {
 	c, answer := b.control(), r.end
 	go func() {
 		exit, err := c.Wait(b.h.Context())
+		if err != nil {
+			if left, rerr := b.h.host.Exit(b.c.ID); rerr == nil {
+				exit, err = left, nil
+			}
+		}
 		answer <- end{exit, err}
 	}()
 }
