@@ -26,6 +26,15 @@ func fromControl(x control.Exit) api.Exit {
 	return out
 }
 
+// askError is an error of a run loop that was asked for something it can only
+// do while its container runs.
+func askError(err error) error {
+	if lostLoop(err) {
+		return fmt.Errorf("it has ended meanwhile: %w", err)
+	}
+	return err
+}
+
 // commandError says what an error of the run loop is about when it is about
 // the program: the tenant gives those a code of package api.
 func commandError(err error) error {
@@ -48,9 +57,10 @@ func exitCode(err error) int {
 	return 125
 }
 
-// lostLoop says that the run loop ended while it was asked something.
+// lostLoop says that the run loop ended while it was asked something, or is
+// ending and takes no more questions.
 func lostLoop(err error) bool {
-	return errors.Is(err, ipc.ErrLost) || errors.Is(err, fs.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return ipc.CodeOf(err) == ipc.CodeUnavailable || errors.Is(err, ipc.ErrLost) || errors.Is(err, fs.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // signalNumber takes TERM, SIGTERM, sigterm or 15.

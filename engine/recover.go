@@ -143,15 +143,15 @@ func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, er
 	st, err := loop.Control.State(ctx)
 	if err != nil || st.Started.IsZero() {
 		defer loop.Close()
-		if err == nil || lostLoop(err) {
-			return false, nil
-		}
 		if ipc.CodeOf(err) == ipc.CodeUnavailable { // it is ending
 			select {
 			case <-loop.Control.C.Done():
-				return false, nil
 			case <-ctx.Done():
+				return false, fmt.Errorf("its run loop does not end: %w", err)
 			}
+		}
+		if err == nil || lostLoop(err) {
+			return false, nil
 		}
 		return false, fmt.Errorf("its run loop does not answer: %w", err)
 	}

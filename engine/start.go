@@ -407,7 +407,7 @@ func (e *Engine) KillContainer(ctx context.Context, name, signal string) error {
 		return fmt.Errorf("kill container %s: %w", name, err)
 	}
 	if err := loop.Control.Signal(ctx, int(sig), false); err != nil {
-		return fmt.Errorf("kill container %s: %w", c.plan.Name, err)
+		return fmt.Errorf("kill container %s: %w", c.plan.Name, askError(err))
 	}
 	return nil
 }

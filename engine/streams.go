@@ -27,7 +27,7 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 	}
 	exit, err := loop.Control.Exec(ctx, p, control.Stdio(opt.Stdio))
 	if err != nil {
-		return api.Exit{}, fmt.Errorf("exec in container %s: %w", c.plan.Name, commandError(err))
+		return api.Exit{}, fmt.Errorf("exec in container %s: %w", c.plan.Name, commandError(askError(err)))
 	}
 	return fromControl(exit), nil
 }
@@ -51,7 +51,7 @@ func (e *Engine) ResizeContainer(ctx context.Context, name, exec string, size ap
 		return fmt.Errorf("resize: %w", err)
 	}
 	if err := loop.Control.Resize(ctx, exec, control.Size(size)); err != nil {
-		return fmt.Errorf("resize the terminal of container %s: %w", c.plan.Name, err)
+		return fmt.Errorf("resize the terminal of container %s: %w", c.plan.Name, askError(err))
 	}
 	return nil
 }
