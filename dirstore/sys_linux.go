@@ -175,3 +175,16 @@ func syncTree(dir string) error {
 	defer f.Close()
 	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
 }
+
+// isOpaque tells whether a directory of a layer hides those below it.
+func isOpaque(dir string) (bool, error) {
+	buf := make([]byte, 2)
+	n, err := unix.Lgetxattr(dir, "trusted.overlay.opaque", buf)
+	switch {
+	case err == nil:
+		return n == 1 && buf[0] == 'y', nil
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP):
+		return false, nil
+	}
+	return false, &fs.PathError{Op: "getxattr", Path: dir, Err: err}
+}

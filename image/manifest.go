@@ -181,3 +181,16 @@ func checkLayer(l ispec.Descriptor) error {
 	}
 	return fmt.Errorf("%s: layers of the media type %q are not supported", l.Digest, l.MediaType)
 }
+
+// OCILayer is the media type of a layer as OCI has it: Docker's mean the same.
+func OCILayer(mediaType string) string {
+	switch mediaType {
+	case MediaTypeDockerLayer:
+		return ispec.MediaTypeImageLayer
+	case MediaTypeDockerLayerGzip:
+		return ispec.MediaTypeImageLayerGzip
+	case MediaTypeDockerLayerZstd:
+		return ispec.MediaTypeImageLayerZstd
+	}
+	return mediaType
+}

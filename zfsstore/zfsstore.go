@@ -209,7 +209,7 @@ func (s *Store) destroy(ctx context.Context, name string) error {
 	}
 }
 
-// Sweep removes the debris of drafts.
+// Sweep removes the debris of drafts and looks.
 func (s *Store) Sweep(ctx context.Context) error {
 	entries, err := os.ReadDir(s.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -220,6 +220,10 @@ func (s *Store) Sweep(ctx context.Context) error {
 	}
 	var errs []error
 	for _, e := range entries {
+		if id, ok := strings.CutPrefix(e.Name(), lookPrefix); ok {
+			errs = append(errs, look{s: s, id: id, dir: filepath.Join(s.Dir, e.Name())}.end(ctx))
+			continue
+		}
 		name := s.Images + "/" + s.Tag + "-" + e.Name()
 		if s.chainOf(name) == "" {
 			continue

@@ -64,6 +64,14 @@ type Containers interface {
 	ResizeContainer(ctx context.Context, name, exec string, size Size) error
 	// ContainerLogs calls emit for each recorded piece of output, oldest first.
 	ContainerLogs(ctx context.Context, name string, opt LogOptions, emit func(LogEntry) error) error
+	// DiffContainer calls emit for each path of the root that is another than
+	// in the image. What is mounted into the root is not in it.
+	DiffContainer(ctx context.Context, name string, emit func(Change) error) error
+	// CommitContainer makes an image of a container: of the image that it was
+	// made from, and a layer of what has changed. The container may run: what is
+	// seen of its root is a snapshot on ZFS, elsewhere each file as it is when it
+	// is read.
+	CommitContainer(ctx context.Context, name string, spec CommitSpec) (Image, error)
 	// ListContainers lists containers, newest first.
 	ListContainers(ctx context.Context, opt ListOptions) ([]Container, error)
 	// InspectContainer returns one container.

@@ -22,6 +22,8 @@ const (
 	MethodContainersAttachContainer  = "Containers.AttachContainer"
 	MethodContainersResizeContainer  = "Containers.ResizeContainer"
 	MethodContainersContainerLogs    = "Containers.ContainerLogs"
+	MethodContainersDiffContainer    = "Containers.DiffContainer"
+	MethodContainersCommitContainer  = "Containers.CommitContainer"
 	MethodContainersListContainers   = "Containers.ListContainers"
 	MethodContainersInspectContainer = "Containers.InspectContainer"
 	MethodImagesPullImage            = "Images.PullImage"
@@ -70,6 +72,10 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineContainersResizeContainerServe(ctx, impl, r)
 		case MethodContainersContainerLogs:
 			return engineContainersContainerLogsServe(ctx, impl, r)
+		case MethodContainersDiffContainer:
+			return engineContainersDiffContainerServe(ctx, impl, r)
+		case MethodContainersCommitContainer:
+			return engineContainersCommitContainerServe(ctx, impl, r)
 		case MethodContainersListContainers:
 			return engineContainersListContainersServe(ctx, impl, r)
 		case MethodContainersInspectContainer:
@@ -465,6 +471,74 @@ func engineContainersContainerLogsServe(ctx context.Context, impl Engine, r *ipc
 		return r.Emit(item)
 	}
 	return nil, nil, impl.ContainerLogs(ctx, in.Name, in.Opt, emit)
+}
+
+type engineContainersDiffContainerIn struct {
+	Name string `json:"name"`
+}
+
+// DiffContainer calls Containers.DiffContainer.
+func (c EngineClient) DiffContainer(ctx context.Context, name string, emit func(Change) error) error {
+	in := engineContainersDiffContainerIn{
+		Name: name,
+	}
+	got, err := c.C.Stream(ctx, MethodContainersDiffContainer, in, nil, func(raw []byte, lent []*os.File) error {
+		var item Change
+		if err := ipc.DecodeItem(raw, &item); err != nil {
+			return err
+		}
+		return emit(item)
+	}, nil)
+	res := ipc.Files{List: got}
+	return res.Done(err)
+}
+
+func engineContainersDiffContainerServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineContainersDiffContainerIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	emit := func(item Change) error {
+		return r.Emit(item)
+	}
+	return nil, nil, impl.DiffContainer(ctx, in.Name, emit)
+}
+
+type engineContainersCommitContainerIn struct {
+	Name string     `json:"name"`
+	Spec CommitSpec `json:"spec"`
+}
+
+type engineContainersCommitContainerOut struct {
+	Result Image `json:"result"`
+}
+
+// CommitContainer calls Containers.CommitContainer.
+func (c EngineClient) CommitContainer(ctx context.Context, name string, spec CommitSpec) (Image, error) {
+	in := engineContainersCommitContainerIn{
+		Name: name,
+		Spec: spec,
+	}
+	var out engineContainersCommitContainerOut
+	got, err := c.C.Call(ctx, MethodContainersCommitContainer, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineContainersCommitContainerServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineContainersCommitContainerIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.CommitContainer(ctx, in.Name, in.Spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineContainersCommitContainerOut{
+		Result: res0,
+	}
+	return out, nil, nil
 }
 
 type engineContainersListContainersIn struct {

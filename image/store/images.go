@@ -166,6 +166,20 @@ func (m *Images) Acquire(ctx context.Context, ref image.Reference) (Image, *Leas
 	return img, lease, nil
 }
 
+// AcquireDigest is Acquire of an image that may have no name, by the digest of
+// its manifest.
+func (m *Images) AcquireDigest(manifest digest.Digest) (Image, *Lease, error) {
+	m.gate.RLock()
+	defer m.gate.RUnlock()
+	img, err := m.LoadDigest(manifest)
+	if err != nil {
+		return Image{}, nil, err
+	}
+	lease := m.Blobs.Lease()
+	lease.Pin(img)
+	return img, lease, nil
+}
+
 // List returns all images, by name. An image that cannot be read is named in
 // the error, beside those that can.
 func (m *Images) List(ctx context.Context) ([]Image, error) {

@@ -34,6 +34,7 @@ func commands() []command {
 	list = append(list, runCommands()...)
 	list = append(list, containerCommands()...)
 	list = append(list, imageCommands()...)
+	list = append(list, commitCommands()...)
 	return append(list, systemCommands()...)
 }
 

@@ -32,3 +32,23 @@ func (f *fake) DiskUsage(context.Context) ([]api.DiskUsage, error) {
 		{Kind: api.UsageContainers},
 	}, nil
 }
+
+func (f *fake) DiffContainer(_ context.Context, name string, emit func(api.Change) error) error {
+	if _, err := f.find(name); err != nil {
+		return err
+	}
+	for _, c := range []api.Change{{Kind: api.ChangeChanged, Path: "/etc"}, {Kind: api.ChangeAdded, Path: "/etc/a b"}, {Kind: api.ChangeRemoved, Path: "/usr"}} {
+		if err := emit(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *fake) CommitContainer(_ context.Context, name string, spec api.CommitSpec) (api.Image, error) {
+	_, err := f.find(name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.committed = spec
+	return api.Image{ID: "sha256:committed"}, err
+}

@@ -53,6 +53,7 @@ type fake struct {
 	logOptions api.LogOptions
 	imported   api.ImportSpec
 	archive    string
+	committed  api.CommitSpec
 	checks     []api.Check
 
 	waits, attached chan struct{} // told of each call

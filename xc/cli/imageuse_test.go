@@ -1,8 +1,11 @@
 package cli_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/joyboyid/xc/engine/api"
 )
 
 func TestTag(t *testing.T) {
@@ -58,5 +61,31 @@ Containers   0         0         0B        0B
 `
 	if r := newFake(t).xc(t, "system", "df"); r.out != want {
 		t.Errorf("%s%s\nwant\n%s", r.out, r.errout, want)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	f := newFake(t)
+	f.xc(t, "create", "--name", "web", "alpine:3", "true")
+	if r := f.xc(t, "diff", "web"); r.out != "C /etc\nA /etc/a b\nD /usr\n" {
+		t.Errorf("%+v", r)
+	}
+	if r := f.xc(t, "diff", "--format", "json", "web"); !strings.HasPrefix(r.out, `{"Kind":"C","Path":"/etc"}`+"\n") {
+		t.Errorf("%+v", r)
+	}
+	if r := f.xc(t, "diff", "nothing"); r.code != 125 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestCommit(t *testing.T) {
+	f := newFake(t)
+	f.xc(t, "create", "--name", "web", "alpine:3", "true")
+	r := f.xc(t, "commit", "-a", "me <a@b>", "-m", "why", "-c", "USER www", "web", "mine:2")
+	want := api.CommitSpec{Name: "mine:2", Author: "me <a@b>", Message: "why", ConfigChange: api.ConfigChange{User: "www"}}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.out != "sha256:committed\n" || !reflect.DeepEqual(f.committed, want) {
+		t.Errorf("%+v\n%+v", r, f.committed)
 	}
 }
