@@ -59,7 +59,7 @@ func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (a
 // create claims the name, acquires what the container holds, and commits by
 // the record's phase.
 func (e *Engine) create(ctx context.Context, c *container) error {
-	if err := e.claim(ctx, c); err != nil {
+	if err := e.claim(ctx, c.name(), func() error { return e.insert(ctx, c) }); err != nil {
 		return err
 	}
 	s := e.site(c.id)
@@ -72,15 +72,15 @@ func (e *Engine) create(ctx context.Context, c *container) error {
 	return nil
 }
 
-// claim records a new container, which claims its name. One that is removing
-// itself is waited for.
-func (e *Engine) claim(ctx context.Context, c *container) error {
+// claim claims a name by the record that take writes. A container that has the
+// name and is removing itself is waited for.
+func (e *Engine) claim(ctx context.Context, name string, take func() error) error {
 	for {
-		err := e.insert(ctx, c)
+		err := take()
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		holder, ferr := e.find(ctx, c.plan.Name)
+		holder, ferr := e.find(ctx, name)
 		if errors.Is(ferr, fs.ErrNotExist) {
 			continue // gone meanwhile
 		}
@@ -105,7 +105,7 @@ func (e *Engine) insert(ctx context.Context, c *container) error {
 	}
 	e.trace("record create before")
 	defer e.trace("record create after")
-	err = e.db.CreateContainer(ctx, store.Container{ID: c.id, Name: c.plan.Name, Created: c.created, Spec: p, State: st})
+	err = e.db.CreateContainer(ctx, store.Container{ID: c.id, Name: c.name(), Created: c.created, Spec: p, State: st})
 	if err != nil {
 		return err
 	}
@@ -170,14 +170,21 @@ func (e *Engine) planContainer(ctx context.Context, id string, spec api.Containe
 	return p, release, checkMounts(p.Spec.Mounts)
 }
 
+func checkName(name string) error {
+	if nameRule.MatchString(name) {
+		return nil
+	}
+	return fmt.Errorf("name %q: %w: letters, digits, '_', '.' and '-' only, 63 at the most, a letter or digit first", name, fs.ErrInvalid)
+}
+
 // checkWords checks and completes what does not depend on the image.
 func (p *plan) checkWords(id string) error {
 	spec := p.Spec
 	p.Spec.Mounts = slices.Clone(spec.Mounts)
 	if p.Name == "" {
 		p.Name = "xc-" + id
-	} else if !nameRule.MatchString(p.Name) {
-		return fmt.Errorf("name %q: %w: letters, digits, '_', '.' and '-' only, 63 at the most, a letter or digit first", p.Name, fs.ErrInvalid)
+	} else if err := checkName(p.Name); err != nil {
+		return err
 	}
 	if p.Hostname == "" {
 		p.Hostname = id

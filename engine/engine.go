@@ -181,7 +181,7 @@ func (e *Engine) hold(ctx context.Context, c *container) (release func(), err er
 	case c.op <- struct{}{}:
 		return func() { <-c.op }, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("container %s is busy: %w", c.plan.Name, ctx.Err())
+		return nil, fmt.Errorf("container %s is busy: %w", c.name(), ctx.Err())
 	}
 }
 
@@ -194,7 +194,7 @@ func (e *Engine) running(ctx context.Context, name string) (*container, *host.Lo
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.loop == nil {
-		return nil, nil, fmt.Errorf("container %s is not running", c.plan.Name)
+		return nil, nil, fmt.Errorf("container %s is not running", c.name())
 	}
 	return c, c.loop, nil
 }

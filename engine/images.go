@@ -371,7 +371,7 @@ func (e *Engine) unused(ctx context.Context, img api.Image) error {
 			continue
 		}
 		if left, err := e.gone(ctx, c); err != nil || !left {
-			return errors.Join(fmt.Errorf("container %s is made of it: remove that first", c.plan.Name), err)
+			return errors.Join(fmt.Errorf("container %s is made of it: remove that first", c.name()), err)
 		}
 	}
 	return nil

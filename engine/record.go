@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/joyboyid/xc/engine/api"
@@ -56,6 +57,7 @@ type container struct {
 	id      string
 	created time.Time
 	plan    plan
+	called  atomic.Pointer[string] // its name now; plan has the one it was made with
 
 	// op is held by whoever changes what the container is made of. It is a
 	// channel so that waiting for it can be given up.
@@ -78,6 +80,7 @@ type run struct {
 
 func newContainer(id string, created time.Time, p plan, st state) *container {
 	c := &container{id: id, created: created, plan: p, op: make(chan struct{}, 1), changed: make(chan struct{})}
+	c.called.Store(&p.Name)
 	c.set(st, nil)
 	return c
 }
@@ -92,8 +95,13 @@ func decode(r store.Container) (*container, error) {
 	if err := json.Unmarshal(r.State, &st); err != nil {
 		return nil, fmt.Errorf("record of container %s: %w", r.ID, err)
 	}
-	return newContainer(r.ID, r.Created, p, st), nil
+	c := newContainer(r.ID, r.Created, p, st)
+	c.called.Store(&r.Name)
+	return c, nil
 }
+
+// name is what the container is called.
+func (c *container) name() string { return *c.called.Load() }
 
 // get returns the state, and the channel that is closed when it changes.
 func (c *container) get() (state, <-chan struct{}) {
@@ -151,7 +159,7 @@ func (e *Engine) describe(c *container) api.Container {
 	st, _ := c.get()
 	p := c.plan
 	out := api.Container{
-		ID: c.id, Name: p.Name, Image: p.Image, ImageID: p.ImageID, Rootfs: p.Spec.Rootfs,
+		ID: c.id, Name: c.name(), Image: p.Image, ImageID: p.ImageID, Rootfs: p.Spec.Rootfs,
 		Args: p.Args, Env: p.Env, WorkDir: p.WorkDir, User: p.User, Hostname: p.Hostname,
 		Terminal: p.Spec.Terminal, Network: p.Network, Mounts: p.Spec.Mounts, Labels: p.Labels,
 		ReadOnly: p.Spec.ReadOnly, Params: p.Spec.Params, Datasets: p.Spec.Datasets, AutoRm: p.Spec.AutoRemove, Created: c.created,

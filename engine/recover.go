@@ -56,7 +56,7 @@ func (e *Engine) recover(ctx context.Context) error {
 	for _, c := range all {
 		group.Go(func() error {
 			if err := e.recoverContainer(ctx, c); err != nil {
-				e.cfg.Report(fmt.Errorf("recover container %s: %w", c.plan.Name, err))
+				e.cfg.Report(fmt.Errorf("recover container %s: %w", c.name(), err))
 			}
 			return nil
 		})
@@ -185,7 +185,7 @@ func (e *Engine) adoptLater(c *container, path string) {
 		if !adopted {
 			st, _ := c.get()
 			if err := e.recoverEnded(context.Background(), c, st); err != nil {
-				e.cfg.Report(fmt.Errorf("recover container %s: %w", c.plan.Name, err))
+				e.cfg.Report(fmt.Errorf("recover container %s: %w", c.name(), err))
 			}
 		}
 		return

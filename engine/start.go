@@ -35,13 +35,13 @@ func (e *Engine) StartContainer(ctx context.Context, name string, opt api.StartO
 	switch st, _ := c.get(); st.Phase {
 	case api.StateCreated, api.StateExited:
 	case api.StateRunning:
-		return fmt.Errorf("start container %s: %w: it is running", c.plan.Name, fs.ErrExist)
+		return fmt.Errorf("start container %s: %w: it is running", c.name(), fs.ErrExist)
 	default:
-		return fmt.Errorf("start container %s: it is %s: %w", c.plan.Name, st.Phase, fs.ErrNotExist)
+		return fmt.Errorf("start container %s: it is %s: %w", c.name(), st.Phase, fs.ErrNotExist)
 	}
 	// Not to be left half done because the caller went away.
 	if err := e.start(context.WithoutCancel(ctx), c, opt); err != nil {
-		return fmt.Errorf("start container %s: %w", c.plan.Name, err)
+		return fmt.Errorf("start container %s: %w", c.name(), err)
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func (e *Engine) finish(c *container, exit control.Exit) {
 
 func (e *Engine) reportCleanUp(c *container, err error) {
 	if err != nil {
-		e.cfg.Report(fmt.Errorf("clean up after container %s: %w", c.plan.Name, err))
+		e.cfg.Report(fmt.Errorf("clean up after container %s: %w", c.name(), err))
 	}
 }
 
@@ -325,7 +325,7 @@ func (e *Engine) WaitContainer(ctx context.Context, name string) (api.Exit, erro
 		case st.Exit != nil:
 			return *st.Exit, nil
 		case st.Phase == phaseRemoved:
-			return api.Exit{}, fmt.Errorf("wait for container %s: it was removed: %w", c.plan.Name, fs.ErrNotExist)
+			return api.Exit{}, fmt.Errorf("wait for container %s: it was removed: %w", c.name(), fs.ErrNotExist)
 		}
 		select {
 		case <-end:
@@ -333,9 +333,9 @@ func (e *Engine) WaitContainer(ctx context.Context, name string) (api.Exit, erro
 				return run.exit, nil
 			}
 		case <-ctx.Done():
-			return api.Exit{}, fmt.Errorf("wait for container %s: %w", c.plan.Name, ctx.Err())
+			return api.Exit{}, fmt.Errorf("wait for container %s: %w", c.name(), ctx.Err())
 		case <-e.ctx.Done():
-			return api.Exit{}, fmt.Errorf("wait for container %s: %w", c.plan.Name, errClosed)
+			return api.Exit{}, fmt.Errorf("wait for container %s: %w", c.name(), errClosed)
 		}
 	}
 }
@@ -348,14 +348,14 @@ func (e *Engine) StopContainer(ctx context.Context, name string, opt api.StopOpt
 	}
 	sig, err := signalNumber(cmp.Or(opt.Signal, c.plan.Signal))
 	if err != nil {
-		return fmt.Errorf("stop container %s: %w", c.plan.Name, err)
+		return fmt.Errorf("stop container %s: %w", c.name(), err)
 	}
 	timeout := c.plan.Timeout
 	if opt.Timeout != nil {
 		timeout = *opt.Timeout
 	}
 	if err := checkTimeout(timeout); err != nil {
-		return fmt.Errorf("stop container %s: %w", c.plan.Name, err)
+		return fmt.Errorf("stop container %s: %w", c.name(), err)
 	}
 	release, err := e.hold(ctx, c) // a start under way is to be stopped as well
 	if err != nil {
@@ -367,7 +367,7 @@ func (e *Engine) StopContainer(ctx context.Context, name string, opt api.StopOpt
 		return nil
 	}
 	if err := loop.Control.Stop(ctx, int(sig), time.Duration(timeout)*time.Second); err != nil && !lostLoop(err) {
-		return fmt.Errorf("stop container %s: %w", c.plan.Name, err)
+		return fmt.Errorf("stop container %s: %w", c.name(), err)
 	}
 	return e.awaitEnd(ctx, c, loop)
 }
@@ -389,7 +389,7 @@ func (e *Engine) awaitEnd(ctx context.Context, c *container, loop *host.Loop) er
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for container %s: %w", c.plan.Name, ctx.Err())
+			return fmt.Errorf("wait for container %s: %w", c.name(), ctx.Err())
 		case <-e.ctx.Done():
 			return errClosed
 		}
@@ -407,7 +407,7 @@ func (e *Engine) KillContainer(ctx context.Context, name, signal string) error {
 		return fmt.Errorf("kill container %s: %w", name, err)
 	}
 	if err := loop.Control.Signal(ctx, int(sig), false); err != nil {
-		return fmt.Errorf("kill container %s: %w", c.plan.Name, askError(err))
+		return fmt.Errorf("kill container %s: %w", c.name(), askError(err))
 	}
 	return nil
 }
@@ -435,17 +435,17 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, opt api.Remov
 			err := e.remove(context.WithoutCancel(ctx), c)
 			release()
 			if err != nil {
-				return fmt.Errorf("remove container %s: %w", c.plan.Name, err)
+				return fmt.Errorf("remove container %s: %w", c.name(), err)
 			}
 			return nil
 		}
 		release()
 		if !opt.Force {
-			return fmt.Errorf("remove container %s: it is running: stop it first, or use force", c.plan.Name)
+			return fmt.Errorf("remove container %s: it is running: stop it first, or use force", c.name())
 		}
 		now := 0
 		if err := e.StopContainer(ctx, c.id, api.StopOptions{Signal: "KILL", Timeout: &now}); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove container %s: %w", c.plan.Name, err)
+			return fmt.Errorf("remove container %s: %w", c.name(), err)
 		}
 	}
 }

@@ -18,7 +18,7 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 		return api.Exit{}, fmt.Errorf("exec: %w", err)
 	}
 	if len(opt.Args) == 0 || opt.Args[0] == "" {
-		return api.Exit{}, fmt.Errorf("exec in container %s: %w: no command", c.plan.Name, fs.ErrInvalid)
+		return api.Exit{}, fmt.Errorf("exec in container %s: %w: no command", c.name(), fs.ErrInvalid)
 	}
 	p := control.Process{
 		ID: opt.ID, Args: opt.Args, Env: environment(c.plan.Env, opt.Env, c.plan.Hostname, opt.Terminal),
@@ -27,7 +27,7 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 	}
 	exit, err := loop.Control.Exec(ctx, p, control.Stdio(opt.Stdio))
 	if err != nil {
-		return api.Exit{}, fmt.Errorf("exec in container %s: %w", c.plan.Name, commandError(askError(err)))
+		return api.Exit{}, fmt.Errorf("exec in container %s: %w", c.name(), commandError(askError(err)))
 	}
 	return fromControl(exit), nil
 }
@@ -39,7 +39,7 @@ func (e *Engine) AttachContainer(ctx context.Context, name string, opt api.Attac
 		return fmt.Errorf("attach: %w", err)
 	}
 	if err := loop.Control.Attach(ctx, control.Stdio(opt.Stdio), opt.Replay, control.Size(opt.Size)); err != nil && !lostLoop(err) {
-		return fmt.Errorf("attach to container %s: %w", c.plan.Name, err)
+		return fmt.Errorf("attach to container %s: %w", c.name(), err)
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func (e *Engine) ResizeContainer(ctx context.Context, name, exec string, size ap
 		return fmt.Errorf("resize: %w", err)
 	}
 	if err := loop.Control.Resize(ctx, exec, control.Size(size)); err != nil {
-		return fmt.Errorf("resize the terminal of container %s: %w", c.plan.Name, askError(err))
+		return fmt.Errorf("resize the terminal of container %s: %w", c.name(), askError(err))
 	}
 	return nil
 }
@@ -70,7 +70,7 @@ func (e *Engine) ContainerLogs(ctx context.Context, name string, opt api.LogOpti
 		return emit(api.LogEntry{Time: r.Time, Stream: streams[r.Stream], Data: r.Data})
 	})
 	if err != nil {
-		return fmt.Errorf("read the log of container %s: %w", c.plan.Name, err)
+		return fmt.Errorf("read the log of container %s: %w", c.name(), err)
 	}
 	return nil
 }

@@ -49,6 +49,11 @@ type Containers interface {
 	// StopContainer sends the stop signal, waits, and kills what is left.
 	// Stopping a stopped container succeeds.
 	StopContainer(ctx context.Context, name string, opt StopOptions) error
+	// RestartContainer stops a container that runs, and starts it again; its
+	// output goes to its log.
+	RestartContainer(ctx context.Context, name string, opt StopOptions) error
+	// RenameContainer gives a container another name. Its host name stays.
+	RenameContainer(ctx context.Context, name, to string) error
 	// KillContainer sends a signal, by name or number, to main.
 	KillContainer(ctx context.Context, name, signal string) error
 	// RemoveContainer removes a stopped container and all it held.

@@ -16,6 +16,8 @@ const (
 	MethodContainersRunContainer     = "Containers.RunContainer"
 	MethodContainersWaitContainer    = "Containers.WaitContainer"
 	MethodContainersStopContainer    = "Containers.StopContainer"
+	MethodContainersRestartContainer = "Containers.RestartContainer"
+	MethodContainersRenameContainer  = "Containers.RenameContainer"
 	MethodContainersKillContainer    = "Containers.KillContainer"
 	MethodContainersRemoveContainer  = "Containers.RemoveContainer"
 	MethodContainersExecContainer    = "Containers.ExecContainer"
@@ -60,6 +62,10 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineContainersWaitContainerServe(ctx, impl, r)
 		case MethodContainersStopContainer:
 			return engineContainersStopContainerServe(ctx, impl, r)
+		case MethodContainersRestartContainer:
+			return engineContainersRestartContainerServe(ctx, impl, r)
+		case MethodContainersRenameContainer:
+			return engineContainersRenameContainerServe(ctx, impl, r)
 		case MethodContainersKillContainer:
 			return engineContainersKillContainerServe(ctx, impl, r)
 		case MethodContainersRemoveContainer:
@@ -291,6 +297,54 @@ func engineContainersStopContainerServe(ctx context.Context, impl Engine, r *ipc
 		return nil, nil, err
 	}
 	return nil, nil, impl.StopContainer(ctx, in.Name, in.Opt)
+}
+
+type engineContainersRestartContainerIn struct {
+	Name string      `json:"name"`
+	Opt  StopOptions `json:"opt"`
+}
+
+// RestartContainer calls Containers.RestartContainer.
+func (c EngineClient) RestartContainer(ctx context.Context, name string, opt StopOptions) error {
+	in := engineContainersRestartContainerIn{
+		Name: name,
+		Opt:  opt,
+	}
+	got, err := c.C.Call(ctx, MethodContainersRestartContainer, in, nil, nil)
+	res := ipc.Files{List: got}
+	return res.Done(err)
+}
+
+func engineContainersRestartContainerServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineContainersRestartContainerIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	return nil, nil, impl.RestartContainer(ctx, in.Name, in.Opt)
+}
+
+type engineContainersRenameContainerIn struct {
+	Name string `json:"name"`
+	To   string `json:"to"`
+}
+
+// RenameContainer calls Containers.RenameContainer.
+func (c EngineClient) RenameContainer(ctx context.Context, name string, to string) error {
+	in := engineContainersRenameContainerIn{
+		Name: name,
+		To:   to,
+	}
+	got, err := c.C.Call(ctx, MethodContainersRenameContainer, in, nil, nil)
+	res := ipc.Files{List: got}
+	return res.Done(err)
+}
+
+func engineContainersRenameContainerServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineContainersRenameContainerIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	return nil, nil, impl.RenameContainer(ctx, in.Name, in.To)
 }
 
 type engineContainersKillContainerIn struct {

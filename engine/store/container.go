@@ -79,6 +79,30 @@ func (s *Store) UpdateContainer(ctx context.Context, id string, state json.RawMe
 	return nil
 }
 
+// RenameContainer gives the container with this id another name. The error
+// matches fs.ErrExist when that is taken, fs.ErrNotExist when there is no such
+// container.
+func (s *Store) RenameContainer(ctx context.Context, id, name string) error {
+	err := s.write(ctx, survivesPowerCut, func(conn *sqlite.Conn) error {
+		holder, err := findContainer(conn, "(id = ?1 OR name = ?1) AND id <> ?2", name, id)
+		if err != nil {
+			return err
+		}
+		if len(holder) > 0 {
+			return fmt.Errorf("%w: the name is that of container %s", fs.ErrExist, holder[0].ID)
+		}
+		err = sqlitex.Execute(conn, "UPDATE container SET name = ? WHERE id = ?", &sqlitex.ExecOptions{Args: []any{name, id}})
+		if err == nil && conn.Changes() == 0 {
+			err = fs.ErrNotExist
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("name container %s %s: %w", id, name, err)
+	}
+	return nil
+}
+
 // RemoveContainer removes the record with this id. Removing a missing one
 // succeeds.
 func (s *Store) RemoveContainer(ctx context.Context, id string) error {

@@ -42,17 +42,21 @@ type Opener = func(config json.RawMessage) (Tenant, error)
 // in coming: it can begin what does not depend on it. What goes wrong before it
 // can serve Main says on stderr.
 func Main(prepare func() Opener) int {
-	if err := run(prepare); err != nil {
-		fmt.Fprintf(os.Stderr, "xc-runloop: %v\n", err)
+	for fd := fdListener; fd <= fdConfig; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	stderr, err := devNull()
+	if err == nil {
+		err = run(prepare, stderr)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "xc-runloop: %v\n", err) // closed once it has served
 		return 1
 	}
 	return 0
 }
 
-func run(prepare func() Opener) error {
-	for fd := fdListener; fd <= fdConfig; fd++ {
-		unix.CloseOnExec(fd)
-	}
+func run(prepare func() Opener, stderr *os.File) error {
 	// All that can be done before the configuration comes is done then.
 	if err := detach(); err != nil {
 		return err
@@ -65,7 +69,7 @@ func run(prepare func() Opener) error {
 	if err != nil {
 		return err
 	}
-	if err := devNull(); err != nil {
+	if err := stderr.Close(); err != nil {
 		return err
 	}
 	// The tenant is opened beside: the starter's first words are read meanwhile.
@@ -110,19 +114,27 @@ func detach() error {
 	return os.Chdir("/")
 }
 
-// devNull replaces the standard streams. No other goroutine opens anything
-// yet, so each open gets the descriptor just closed: the lowest.
-func devNull() error {
+// devNull replaces the standard streams, and returns a duplicate of the stderr
+// there was. It comes first of all: while no other goroutine opens anything,
+// each open gets the descriptor just closed, the lowest.
+func devNull() (stderr *os.File, err error) {
+	old, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, fdConfig+1)
 	for fd := range 3 {
 		if err := unix.Close(fd); err != nil && err != unix.EBADF {
-			return os.NewSyscallError("close", err)
+			return os.Stderr, os.NewSyscallError("close", err)
 		}
 		got, err := unix.Open(os.DevNull, unix.O_RDWR, 0)
 		if err != nil || got != fd {
-			return fmt.Errorf("open %s as descriptor %d: got %d: %w", os.DevNull, fd, got, errors.Join(err, fs.ErrInvalid))
+			return os.Stderr, fmt.Errorf("open %s as descriptor %d: got %d: %w", os.DevNull, fd, got, errors.Join(err, fs.ErrInvalid))
 		}
 	}
-	return nil
+	if err == unix.EBADF { // there was none
+		old, err = unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, fdConfig+1)
+	}
+	if err != nil {
+		return os.Stderr, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(old), "stderr"), nil
 }
 
 // serve serves until the container has ended and all is told.

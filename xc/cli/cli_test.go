@@ -236,6 +236,7 @@ func TestCommandsReachTheEngine(t *testing.T) {
 	for _, c := range []struct{ args, out, call string }{
 		{"stop a", "a\n", `stop a "" -1`},
 		{"stop -t 0 -s INT a b", "a\nb\n", `stop b "INT" 0`},
+		{"restart -t 3 a", "a\n", "restarted"},
 		{"start a", "a\n", "start"},
 		{"kill -s USR1 a", "a\n", "kill a USR1"},
 		{"rm -f a", "a\n", "rm a true"},

@@ -21,6 +21,8 @@ func containerCommands() []command {
 	return []command{
 		{use: "start CONTAINER...", short: "Start containers", args: some, complete: stopped, setup: startCommand},
 		{use: "stop [FLAGS] CONTAINER...", short: "Ask containers to end, then kill them", args: some, complete: running, setup: stopCommand},
+		{use: "restart [FLAGS] CONTAINER...", short: "Stop containers and start them again", args: some, complete: all, setup: restartCommand},
+		{use: "rename CONTAINER NAME", short: "Give a container another name", args: cobra.ExactArgs(2), complete: completer{names: containerNames()}, setup: renameCommand},
 		{use: "kill [FLAGS] CONTAINER...", short: "Send a signal to main", args: some, complete: running, setup: killCommand},
 		{use: "rm [FLAGS] CONTAINER...", short: "Remove containers", args: some, complete: all, setup: rmCommand},
 		{use: "wait CONTAINER...", short: "Wait until containers end and print their exit codes", args: some, complete: all, setup: waitCommand},
@@ -38,16 +40,39 @@ func startCommand(a *App, _ *pflag.FlagSet) action {
 }
 
 func stopCommand(a *App, f *pflag.FlagSet) action {
-	var opt api.StopOptions
-	f.StringVarP(&opt.Signal, "signal", "s", "", "signal to send (the container's stop signal when missing)")
-	timeout := f.IntP("time", "t", 10, "seconds until it is killed (the container's when missing)")
+	opt := bindStop(f)
 	return func(ctx context.Context, e api.Engine, args []string) error {
+		return eachArg(a.Stdout, args, func(name string) (string, error) {
+			return name, e.StopContainer(ctx, name, opt())
+		})
+	}
+}
+
+func restartCommand(a *App, f *pflag.FlagSet) action {
+	opt := bindStop(f)
+	return func(ctx context.Context, e api.Engine, args []string) error {
+		return failure(eachArg(a.Stdout, args, func(name string) (string, error) {
+			return name, e.RestartContainer(ctx, name, opt())
+		}))
+	}
+}
+
+// bindStop binds the flags of a stop.
+func bindStop(f *pflag.FlagSet) func() api.StopOptions {
+	signal := f.StringP("signal", "s", "", "signal to send (the container's stop signal when missing)")
+	timeout := f.IntP("time", "t", 10, "seconds until it is killed (the container's when missing)")
+	return func() api.StopOptions {
+		opt := api.StopOptions{Signal: *signal}
 		if f.Changed("time") {
 			opt.Timeout = timeout
 		}
-		return eachArg(a.Stdout, args, func(name string) (string, error) {
-			return name, e.StopContainer(ctx, name, opt)
-		})
+		return opt
+	}
+}
+
+func renameCommand(*App, *pflag.FlagSet) action {
+	return func(ctx context.Context, e api.Engine, args []string) error {
+		return e.RenameContainer(ctx, args[0], args[1])
 	}
 }
 

@@ -306,6 +306,25 @@ func (f *fake) StopContainer(ctx context.Context, name string, opt api.StopOptio
 	return nil
 }
 
+func (f *fake) RestartContainer(ctx context.Context, name string, opt api.StopOptions) error {
+	if err := f.StopContainer(ctx, name, opt); err != nil {
+		return err
+	}
+	f.note("restarted")
+	return nil
+}
+
+func (f *fake) RenameContainer(_ context.Context, name, to string) error {
+	c, err := f.find(name)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.Name = to
+	return nil
+}
+
 func (f *fake) KillContainer(_ context.Context, name, signal string) error {
 	c, err := f.find(name)
 	if err != nil {

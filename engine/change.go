@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+
+	"github.com/joyboyid/xc/engine/api"
+)
+
+// RestartContainer implements api.Containers.
+func (e *Engine) RestartContainer(ctx context.Context, name string, opt api.StopOptions) error {
+	c, err := e.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	if c.plan.Spec.AutoRemove {
+		return fmt.Errorf("restart container %s: %w: it removes itself when it ends (--rm)", c.name(), fs.ErrInvalid)
+	}
+	if err := e.StopContainer(ctx, c.id, opt); err != nil {
+		return err
+	}
+	return e.StartContainer(ctx, c.id, api.StartOptions{})
+}
+
+// RenameContainer implements api.Containers.
+func (e *Engine) RenameContainer(ctx context.Context, name, to string) error {
+	if err := e.begin(); err != nil {
+		return err
+	}
+	defer e.end()
+	c, err := e.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := checkName(to); err != nil {
+		return fmt.Errorf("rename container %s: %w", c.name(), err)
+	}
+	release, err := e.hold(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if st, _ := c.get(); st.Phase == phaseRemoved {
+		return fmt.Errorf("rename container %s: it was removed: %w", c.name(), fs.ErrNotExist)
+	}
+	if to == c.name() {
+		return nil
+	}
+	err = e.claim(ctx, to, func() error {
+		e.trace("record rename before")
+		defer e.trace("record rename after")
+		return e.db.RenameContainer(ctx, c.id, to)
+	})
+	if err != nil {
+		return fmt.Errorf("rename container %s: %w", c.name(), err)
+	}
+	c.called.Store(&to)
+	return nil
+}

@@ -1,0 +1,83 @@
+package engine_test
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+
+	"github.com/joyboyid/xc/engine/api"
+)
+
+func TestIntegrationRestartContainer(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	ctx := t.Context()
+	script := "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done"
+	if _, err := e.CreateContainer(ctx, api.ContainerSpec{Name: "r", Image: "root", Command: []string{"sh", "-c", script}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.RestartContainer(ctx, "r", api.StopOptions{}); err != nil { // of what never ran: a start
+		t.Fatal(err)
+	}
+	waitLog(t, e, "r", "up\n")
+	before, err := e.InspectContainer(ctx, "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.RestartContainer(ctx, "r", api.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	waitLog(t, e, "r", "up\nbye\nup\n")
+	after, err := e.InspectContainer(ctx, "r")
+	if err != nil || after.State != api.StateRunning || !after.Started.After(before.Started) {
+		t.Errorf("restarted: %+v, %v", after, err)
+	}
+	if err := e.RestartContainer(ctx, "nosuch", api.StopOptions{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("restart of nothing: %v", err)
+	}
+	if _, err := e.CreateContainer(ctx, api.ContainerSpec{Name: "gone", Image: "root", AutoRemove: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.RestartContainer(ctx, "gone", api.StopOptions{}); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("restart of what removes itself: %v", err)
+	}
+}
+
+func TestIntegrationRename(t *testing.T) {
+	dir := shortTempDir(t)
+	needRoot(t)
+	e := openEngine(t, dir, nil)
+	importRoot(t, e, "root")
+	ctx := t.Context()
+	for _, name := range []string{"a", "b"} {
+		if _, err := e.CreateContainer(ctx, api.ContainerSpec{Name: name, Image: "root", Command: []string{"sleep", "1000"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.StartContainer(ctx, "a", api.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		from, to string
+		want     error
+	}{
+		{"a", "b", fs.ErrExist}, {"nosuch", "c", fs.ErrNotExist}, {"a", "no/name", fs.ErrInvalid}, {"a", "a", nil}, {"a", "web", nil},
+	} {
+		if err := e.RenameContainer(ctx, tc.from, tc.to); !errors.Is(err, tc.want) {
+			t.Errorf("%s to %s: %v, want %v", tc.from, tc.to, err, tc.want)
+		}
+	}
+	// The name is free for another, and lasts.
+	if _, err := e.CreateContainer(ctx, api.ContainerSpec{Name: "a", Image: "root"}); err != nil {
+		t.Error(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = openEngine(t, dir, nil)
+	defer closeClean(t, e)
+	c, err := e.InspectContainer(ctx, "web")
+	if err != nil || c.Name != "web" || c.State != api.StateRunning {
+		t.Errorf("after another Open: %+v, %v", c, err)
+	}
+}
