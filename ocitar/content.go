@@ -77,7 +77,8 @@ func (e *Entry) findHoles(fd int) error {
 		if err != nil {
 			return err
 		}
-		data, hole = min(data, e.Size), min(hole, e.Size)
+		// GNU tar pads each span to whole records, others do not: all but the last are.
+		data, hole = min(data, e.Size)&^(recordSize-1), min((hole+recordSize-1)&^(recordSize-1), e.Size)
 		spans = append(spans, Span{data, hole - data})
 		stored, off = stored+hole-data, hole
 		if len(spans) > maxSpans {

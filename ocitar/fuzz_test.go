@@ -44,7 +44,8 @@ func seeds(f *testing.F) {
 	}
 }
 
-// FuzzUnpack: whatever a layer says, nothing beside the root changes, and an error says where.
+// FuzzUnpack: whatever a layer says, nothing beside the root changes, nor, where that can
+// be seen (as root: the world is read-only then), anywhere else; an error says where.
 func FuzzUnpack(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, layer []byte) {
@@ -53,6 +54,9 @@ func FuzzUnpack(f *testing.F) {
 		u := Unpacker{Limits: Limits{Bytes: 1 << 20, Entries: 200}, Devices: SkipDevices}
 		sum, err := u.Unpack(context.Background(), root, bytes.NewReader(layer))
 		untouched()
+		if sealed && errors.Is(err, unix.EROFS) {
+			t.Fatalf("something outside was to be changed: %v", err)
+		}
 		if err == nil && (!strings.HasPrefix(sum.DiffID, "sha256:") || sum.Size != int64(len(layer))) {
 			t.Errorf("%+v of %d bytes", sum, len(layer))
 		}
@@ -67,6 +71,52 @@ func FuzzUnpack(f *testing.F) {
 		var p Packer
 		if _, err := p.Pack(context.Background(), new(bytes.Buffer), root, Tree(root)); err != nil && !errors.Is(err, ErrName) {
 			t.Errorf("pack: %v", err)
+		}
+	})
+}
+
+// FuzzPack: whatever was unpacked and whatever is said to have changed, a layer that is
+// packed is one that lists, verifies and unpacks.
+func FuzzPack(f *testing.F) {
+	tree := archive(m{name: "a/b/c", data: "1"}, m{name: "a/l", typ: '2', link: "b"}, m{name: "d/", typ: '5'}, m{name: "d/h", typ: '1', link: "a/b/c"}, m{name: "p", typ: '6'})
+	f.Add(tree, "Pa\nPa/b/c\nGx/y\nOd")
+	f.Add(tree, "Ga\nPa\nP.\nO.\nPa/l/c\nP../x\nG.wh.x")
+	f.Add(tree, "Pp\nPd/h\nPa/b/c\nGa//b\nO./a/")
+	f.Fuzz(func(t *testing.T, layer []byte, spec string) {
+		root, untouched := beside(t)
+		defer unlockAll(root)
+		u := Unpacker{Limits: Limits{Bytes: 1 << 20, Entries: 100}, Devices: SkipDevices}
+		if _, err := u.Unpack(context.Background(), root, bytes.NewReader(layer)); err != nil {
+			return // FuzzUnpack's
+		}
+		unlockAll(root)
+		var changes []Change
+		for line := range strings.SplitSeq(spec, "\n") {
+			if kind := strings.IndexByte("PGO", (line + " ")[0]); kind >= 0 && len(changes) < 100 {
+				changes = append(changes, Change{Path: line[1:], Kind: ChangeKind(kind)})
+			}
+		}
+		before := deepTree(t, root, nil)
+		var out bytes.Buffer
+		var p Packer
+		sum, err := p.Pack(context.Background(), &out, root, only(changes...))
+		untouched()
+		sameTrees(t, before, deepTree(t, root, nil))
+		if err != nil {
+			return
+		}
+		check, err := Verify(context.Background(), bytes.NewReader(out.Bytes()), Limits{})
+		if err != nil || check.DiffID != sum.DiffID || check.Entries != sum.Entries || check.Size != sum.Size {
+			t.Errorf("%+v, %v; packed %+v", check, err, sum)
+		}
+		again := newRoot(t)
+		defer unlockAll(again)
+		if _, err := new(Unpacker).Unpack(context.Background(), again, bytes.NewReader(out.Bytes())); err != nil && !errors.Is(err, ErrLimit) {
+			t.Errorf("unpack what was packed: %v", err)
+		}
+		var twice bytes.Buffer
+		if _, err := p.Convert(context.Background(), &twice, bytes.NewReader(out.Bytes()), Limits{Depth: -1}); err != nil || !bytes.Equal(twice.Bytes(), out.Bytes()) {
+			t.Errorf("converted: %d bytes of %d, %v", twice.Len(), out.Len(), err)
 		}
 	})
 }

@@ -132,8 +132,29 @@ func order(changes iter.Seq2[Change, error]) ([]item, error) {
 			items = append(items, item{path.Join(p, opaqueMarker), ""})
 		}
 	}
+	for _, it := range items {
+		if err := checkLength(it.name); err != nil {
+			return nil, fmt.Errorf("change of %.200q: %w", it.name, err)
+		}
+	}
 	slices.SortFunc(items, func(a, b item) int { return comparePaths(a.name, b.name) })
 	return items, nil
+}
+
+// maxBase is the longest file name, in bytes: NAME_MAX, on FreeBSD as on Linux.
+const maxBase = 255
+
+// checkLength refuses a name that no file can have, nor have had.
+func checkLength(name string) error {
+	if len(name) > inroot.MaxName {
+		return unix.ENAMETOOLONG
+	}
+	for c := range strings.SplitSeq(name, "/") {
+		if len(strings.TrimPrefix(c, whiteoutPrefix)) > maxBase {
+			return unix.ENAMETOOLONG
+		}
+	}
+	return nil
 }
 
 // comparePaths sorts the slash before all else, and the root before all.

@@ -69,7 +69,7 @@ func newSink(w io.Writer, kind Compression, level int) (*sink, error) {
 		if level == 0 {
 			level = 3
 		}
-		enc, err = zstd.NewWriter(&s.stored, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)))
+		enc, err = newFrameWriter(&s.stored, zstd.EncoderLevelFromZstd(level))
 	default:
 		err = fmt.Errorf("%s: %w", kind, ErrFormat)
 	}

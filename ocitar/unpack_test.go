@@ -17,13 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestUnpack(t *testing.T) {
+// A layerCase is layers, applied one upon the other, and the tree they make.
+type layerCase struct {
+	what   string
+	layers [][]byte
+	want   string
+}
+
+func unpackCases() []layerCase {
 	name300 := strings.Repeat("n", 250)
-	for _, c := range []struct {
-		what   string
-		layers [][]byte
-		want   string
-	}{
+	return []layerCase{
 		{"nothing", [][]byte{archive()}, ""},
 		{"no end blocks", [][]byte{archive(m{name: "f", data: "1"}, m{name: "no end"})}, "f=1"},
 		{"no bytes", [][]byte{{}}, ""},
@@ -62,7 +65,11 @@ func TestUnpack(t *testing.T) {
 		{"base-256", [][]byte{archive(m{name: "f", data: "1", change: func(h []byte) { copy(h[124:136], "\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01") }})}, "f=1"},
 		{"global header", [][]byte{archive(m{name: "g", typ: 'g', data: "13 comment=x\n"}, m{name: "f"})}, "f"},
 		{"signed checksum", [][]byte{signedChecksum()}, "f\xfc"},
-	} {
+	}
+}
+
+func TestUnpack(t *testing.T) {
+	for _, c := range unpackCases() {
 		t.Run(c.what, func(t *testing.T) {
 			root, _, err := unpackInto(t, c.layers...)
 			if got := tree(t, root); got != c.want || err != nil {
@@ -84,7 +91,7 @@ func signedChecksum() []byte {
 	return a
 }
 
-func TestWhiteouts(t *testing.T) {
+func whiteoutCases() (cases []layerCase) {
 	lower := archive(m{name: "d/old", data: "1"}, m{name: "d/sub/old", data: "2"}, m{name: "f", data: "3"}, m{name: "s", typ: '2', link: "d"}, m{name: "dangling", typ: '2', link: "no"})
 	all := []string{"d/", "d/old=1", "d/sub/", "d/sub/old=2", "dangling -> no", "f=3", "s -> d"}
 	without := func(drop ...string) string {
@@ -125,8 +132,15 @@ func TestWhiteouts(t *testing.T) {
 		{"hidden name", archive(m{name: ".wh..x"}), without()},
 		{"aufs", archive(m{name: ".wh..wh.aufs"}, m{name: ".wh..wh.plnk/1.2", data: "x"}), without()},
 	} {
+		cases = append(cases, layerCase{c.what, [][]byte{lower, c.layer}, c.want})
+	}
+	return cases
+}
+
+func TestWhiteouts(t *testing.T) {
+	for _, c := range whiteoutCases() {
 		t.Run(c.what, func(t *testing.T) {
-			root, _, err := unpackInto(t, lower, c.layer)
+			root, _, err := unpackInto(t, c.layers...)
 			if got := tree(t, root); got != c.want || err != nil {
 				t.Errorf("%q, %v; want %q", got, err, c.want)
 			}
@@ -134,39 +148,46 @@ func TestWhiteouts(t *testing.T) {
 	}
 }
 
-func TestSparse(t *testing.T) {
-	want := make([]byte, 5000)
-	copy(want[1024:], "abc")
-	copy(want[4096:], "defg")
+var sparseSpan, sparseEnd = strings.Repeat("ab", 256), strings.Repeat("xyz", 302)[:904]
+
+// sparseLayers have one file, "f", in all formats for sparse ones.
+func sparseLayers() map[string][]byte {
 	oct := func(h []byte, at int, n ...int64) {
 		for i, v := range n {
 			putNumber(h[at+12*i:at+12*i+12], v)
 		}
 	}
-	data := "abcdefg"
+	data := sparseSpan + sparseEnd // the first is whole records, as GNU tar has all but the last
 	old := archive(m{name: "f", typ: 'S', data: data, change: func(h []byte) {
 		copy(h[257:265], "ustar  \x00")
 		clear(h[345:])
-		oct(h, 386, 1024, 3, 4096, 4, 5000, 0)
+		oct(h, 386, 1024, 512, 4096, 904, 5000, 0)
 		oct(h, 483, 5000)
 	}})
 	ext := make([]byte, 512)
-	oct(ext, 0, 4096, 4, 5000, 0)
+	oct(ext, 0, 4096, 904, 5000, 0)
 	extended := archive(m{name: "f", typ: 'S', data: string(ext) + data, change: func(h []byte) {
 		copy(h[257:265], "ustar  \x00")
 		clear(h[345:])
-		oct(h, 386, 1024, 3)
+		oct(h, 386, 1024, 512)
 		h[482] = 1
 		oct(h, 483, 5000)
 		oct(h, 124, int64(len(data)))
 	}})
 	v00 := archive(m{name: "f", data: data, paxRaw: string(paxRecord(paxRecord(paxRecord(paxRecord(paxRecord(nil, "GNU.sparse.size", "5000"),
-		"GNU.sparse.offset", "1024"), "GNU.sparse.numbytes", "3"), "GNU.sparse.offset", "4096"), "GNU.sparse.numbytes", "4"))})
-	v01 := archive(m{name: "x", data: data, pax: map[string]string{"GNU.sparse.size": "5000", "GNU.sparse.map": "1024,3,4096,4", "GNU.sparse.name": "f"}})
-	head := "2\n1024\n3\n4096\n4\n"
+		"GNU.sparse.offset", "1024"), "GNU.sparse.numbytes", "512"), "GNU.sparse.offset", "4096"), "GNU.sparse.numbytes", "904"))})
+	v01 := archive(m{name: "x", data: data, pax: map[string]string{"GNU.sparse.size": "5000", "GNU.sparse.map": "1024,512,4096,904", "GNU.sparse.name": "f"}})
+	head := "2\n1024\n512\n4096\n904\n"
 	v10 := archive(m{name: "x", data: head + string(make([]byte, 512-len(head))) + data, pax: map[string]string{
 		"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "5000", "GNU.sparse.name": "f"}})
-	for what, layer := range map[string][]byte{"old": old, "extended": extended, "0.0": v00, "0.1": v01, "1.0": v10} {
+	return map[string][]byte{"old": old, "extended": extended, "0.0": v00, "0.1": v01, "1.0": v10}
+}
+
+func TestSparse(t *testing.T) {
+	want := make([]byte, 5000)
+	copy(want[1024:], sparseSpan)
+	copy(want[4096:], sparseEnd)
+	for what, layer := range sparseLayers() {
 		root, sum, err := unpackInto(t, layer)
 		got, rerr := os.ReadFile(filepath.Join(root, "f"))
 		if err != nil || rerr != nil || !bytes.Equal(got, want) || sum.Bytes != 5000 {

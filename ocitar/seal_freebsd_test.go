@@ -1,0 +1,4 @@
+package ocitar
+
+// sealWorld does nothing: FreeBSD has no mount namespaces.
+func sealWorld() error { return nil }
