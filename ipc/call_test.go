@@ -222,10 +222,10 @@ func TestLargeResult(t *testing.T) {
 	leaks(t)
 	c := NewClient(serve(t, &Server{Handler: func(_ context.Context, r *Request) (any, []*os.File, error) {
 		if r.Method == "A.Error" {
-			return nil, nil, fmt.Errorf("%s: %w", strings.Repeat("x", 10000), fs.ErrExist)
+			return nil, nil, fmt.Errorf("%s: %w", strings.Repeat("x", 100_000), fs.ErrExist)
 		}
-		return strings.Repeat("x", 10000), nil, nil
-	}}), Limits{Body: 1000})
+		return strings.Repeat("x", 100_000), nil, nil
+	}}), Limits{Body: leastBody})
 	for _, tc := range []struct{ method, code string }{{"A.B", CodeTooLarge}, {"A.Error", CodeExist}} {
 		if _, err := c.Call(limited(t), tc.method, nil, nil, nil); CodeOf(err) != tc.code {
 			t.Errorf("%s: %v", tc.method, err)

@@ -37,7 +37,8 @@ func NewClient(c *Conn, l Limits) *Client {
 		done:  make(chan struct{}),
 		calls: map[uint64]*call{},
 	}
-	go cl.run(l)
+	err := c.greet(l, window) // does not block: nothing was sent before
+	go cl.run(err)
 	return cl
 }
 
@@ -105,17 +106,20 @@ func (c *Client) call(ctx context.Context, method string, in any, files []*os.Fi
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	select {
-	case <-c.ready:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	m, err := callMessage(ctx, method, in)
+	defer m.free()
+	if err == nil {
+		err = c.fits(ctx, m.body(), len(files))
+	}
+	if err != nil {
+		return nil, err
 	}
 	id, k, err := c.register()
 	if err != nil {
 		return nil, err
 	}
 	// When the connection broke, the reader knows better why.
-	if err := c.send(ctx, id, method, in, files); err != nil && err != errBroken {
+	if err := c.conn.w.send(ctx, m.frame(kindCall, id, len(files)), files); err != nil && err != errBroken {
 		c.forget(id)
 		k.discard()
 		return nil, err
@@ -160,21 +164,40 @@ func result(f *frame, k *call, out any) ([]*os.File, error) {
 	return files, nil
 }
 
-// send sends the call's frame.
-func (c *Client) send(ctx context.Context, id uint64, method string, in any, files []*os.File) error {
+// callMessage is a call, but for its id. The caller frees it, also on an error.
+func callMessage(ctx context.Context, method string, in any) (*message, error) {
 	m := newMessage()
-	defer m.free()
 	m.line(ctx, method)
 	if len(m.buf)-headerSize > maxMethod {
-		return fmt.Errorf("method name too long: %w", fs.ErrInvalid)
+		return m, fmt.Errorf("method name too long: %w", fs.ErrInvalid)
 	}
 	if err := m.add(in); err != nil {
-		return fmt.Errorf("parameters: %w", err)
+		return m, fmt.Errorf("parameters: %w", err)
 	}
-	if err := c.conn.fits(m.body(), len(files)); err != nil {
-		return err
+	return m, nil
+}
+
+// fits tells whether the server takes a frame. What every server takes does not
+// wait for its hello.
+func (c *Client) fits(ctx context.Context, body, files int) error {
+	select {
+	case <-c.ready:
+	default:
+		if body <= leastBody && files <= leastFiles {
+			return nil
+		}
+		select {
+		case <-c.ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	return c.conn.w.send(ctx, m.frame(kindCall, id, len(files)), files)
+	select {
+	case <-c.done:
+		return nil // register knows why
+	default:
+		return c.conn.fits(body, files)
+	}
 }
 
 // item hands one item on and gives its bytes back to the server.
@@ -242,22 +265,22 @@ func (c *Client) cancel(id uint64, k *call) {
 }
 
 // run reads until the connection ends.
-func (c *Client) run(l Limits) {
-	err := c.conn.greet(l, window)
+func (c *Client) run(err error) {
 	if err == nil {
 		err = c.conn.meet()
 	}
-	if err == nil {
+	met := err == nil
+	if met {
 		close(c.ready)
 		for err == nil {
 			err = c.read()
 		}
-		c.end(err)
-	} else {
-		c.end(err)
+	}
+	c.end(err, met)
+	close(c.done)
+	if !met {
 		close(c.ready)
 	}
-	close(c.done)
 }
 
 // read handles one frame.
@@ -287,8 +310,9 @@ func (c *Client) read() error {
 	return k.push(f)
 }
 
-// end fails every call.
-func (c *Client) end(err error) {
+// end fails every call. A server that was not met has executed none: its hello
+// comes before it reads.
+func (c *Client) end(err error, met bool) {
 	c.conn.r.close()
 	err = c.conn.cause(err)
 	cerr := c.conn.Close()
@@ -299,6 +323,8 @@ func (c *Client) end(err error) {
 		err = fs.ErrClosed
 	case c.bye:
 		err = errDraining()
+	case !met:
+		err = &Error{Code: CodeUnavailable, Message: "not executed: " + errors.Join(err, cerr).Error()}
 	default:
 		err = fmt.Errorf("%w: %w", ErrLost, errors.Join(err, cerr))
 	}

@@ -59,7 +59,10 @@
 // Each side sends a hello as its first frame without waiting for the other's.
 // It tells the version of the wire, the longest body and the largest number of
 // descriptors that the side takes, and the window, see below. Unknown fields are
-// ignored; a different version ends the connection.
+// ignored; a different version ends the connection. A client may send calls
+// behind its hello before it has the server's, with bodies of at most 16384 bytes
+// and at most 8 descriptors: every server takes those. A server sends its hello
+// before it reads, so a connection that ends without one has executed no call.
 //
 // A call names a method of at most 255 bytes without blanks, and optionally the
 // time until the client's deadline. Parameters are one JSON text, or empty for

@@ -5,8 +5,8 @@ import "time"
 // Limits bound what a peer can make this side hold. A zero field means its
 // default.
 type Limits struct {
-	Body  int           // bytes of one frame's body; 4 MiB
-	Files int           // descriptors of one frame; 64, at most 250 (the kernels' own limit)
+	Body  int           // bytes of one frame's body; 4 MiB, at least 16 KiB
+	Files int           // descriptors of one frame; 64, at least 8, at most 250 (the kernels' own limit)
 	Hello time.Duration // until the peer's hello has come; 10 s
 	Stall time.Duration // without progress inside a frame, either way; 30 s
 
@@ -16,6 +16,13 @@ type Limits struct {
 	Conns        int // connections; 2048
 	ConnsPerUser int // connections of one uid; 1024
 }
+
+// What every side takes: a client sends that much before it has the server's
+// hello.
+const (
+	leastBody  = 16 << 10 // bytes
+	leastFiles = 8        // descriptors of a frame
+)
 
 func (l Limits) filled() Limits {
 	set := func(v *int, def int) {
@@ -29,7 +36,7 @@ func (l Limits) filled() Limits {
 	set(&l.Bytes, max(16<<20, l.Body))
 	set(&l.Conns, 2048)
 	set(&l.ConnsPerUser, 1024)
-	l.Files = min(l.Files, maxRights)
+	l.Body, l.Files = max(l.Body, leastBody), min(max(l.Files, leastFiles), maxRights)
 	if l.Hello <= 0 {
 		l.Hello = 10 * time.Second
 	}
