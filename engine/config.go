@@ -28,8 +28,12 @@ type Config struct {
 
 	// Registries has settings by host name.
 	Registries map[string]Registry
+	// Search lists where names without a registry are looked for, in this order:
+	// registries, with or without a path; docker.io when empty.
+	Search []string
 	// Credentials is the path of a file with credentials for registries as
-	// Docker keeps them (config.json); none when empty.
+	// Docker keeps them (config.json), where Login puts its own;
+	// "credentials.json" below StateDir when empty. It need not be there.
 	Credentials string
 
 	// RunLoop and Ocitar name the helper programs and their first arguments.
@@ -54,7 +58,11 @@ type Config struct {
 
 // Registry is how to speak to a registry.
 type Registry struct {
-	PlainHTTP bool // HTTP without TLS; loopback addresses need no setting
+	PlainHTTP  bool     // HTTP without TLS; loopback addresses need no setting
+	SkipVerify bool     // believe any certificate
+	CAs        []string // files of certificates to trust beside those of this host
+	Cert, Key  string   // files of the certificate to show; both or none
+	Mirrors    []string // asked first for what is pulled: HOST[:PORT][/PREFIX]
 }
 
 func (c Config) filled() (Config, error) {
@@ -67,7 +75,10 @@ func (c Config) filled() (Config, error) {
 	if c.LogsDir == "" {
 		c.LogsDir = filepath.Join(c.StateDir, "logs")
 	}
-	for _, dir := range []*string{&c.StateDir, &c.RunDir, &c.LogsDir} {
+	if c.Credentials == "" {
+		c.Credentials = filepath.Join(c.StateDir, "credentials.json")
+	}
+	for _, dir := range []*string{&c.StateDir, &c.RunDir, &c.LogsDir, &c.Credentials} {
 		abs, err := filepath.Abs(*dir)
 		if err != nil {
 			return c, err

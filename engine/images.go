@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -25,6 +26,7 @@ type images struct {
 	blobs  *store.Store
 	images *store.Images
 	puller *registry.Puller
+	login  sync.Mutex // serialises changes of the file of credentials
 }
 
 func (m *images) open(e *Engine) (err error) {
@@ -35,15 +37,9 @@ func (m *images) open(e *Engine) (err error) {
 		Blobs: m.blobs, Refs: e.db.Refs(), Roots: e.host.Roots(),
 		Unpack: e.unpack, InUse: e.chainInUse, Keep: e.manifestsInUse,
 	}
-	hosts := map[string]registry.Host{}
-	for name, r := range e.cfg.Registries {
-		hosts[name] = registry.Host{PlainHTTP: r.PlainHTTP}
-	}
-	client := &registry.Client{Hosts: hosts}
-	if e.cfg.Credentials != "" {
-		if client.Credentials, err = registry.DockerCredentials(e.cfg.Credentials); err != nil {
-			return err
-		}
+	client, err := e.cfg.client()
+	if err != nil {
+		return err
 	}
 	m.puller = &registry.Puller{Client: client, Images: m.images}
 	return nil
@@ -71,8 +67,8 @@ func (e *Engine) chainInUse(_ context.Context, chain digest.Digest) (bool, error
 // lookUp finds an image by a reference, or by its id or manifest digest or
 // the beginning of one.
 func (e *Engine) lookUp(ctx context.Context, name string) (store.Image, error) {
-	ref, refErr := image.ParseReference(name)
-	if refErr == nil {
+	refs, refErr := e.references(name)
+	for _, ref := range refs {
 		img, err := e.images.images.Resolve(ctx, ref)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return img, err
@@ -103,7 +99,7 @@ func (e *Engine) lookUp(ctx context.Context, name string) (store.Image, error) {
 	if refErr != nil {
 		return store.Image{}, refErr
 	}
-	return store.Image{}, fmt.Errorf("image %s: %w on this host: pull it first", ref.Familiar(), fs.ErrNotExist)
+	return store.Image{}, fmt.Errorf("image %s: %w on this host: pull it first", refs[0].Familiar(), fs.ErrNotExist)
 }
 
 // acquire finds the image of a container to be made, with a lease on it.
@@ -221,45 +217,45 @@ func (e *Engine) PullImage(ctx context.Context, name string, opt api.PullOptions
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.ctx, func() { cancel(errClosed) })()
-	ref, err := image.ParseReference(name)
+	refs, err := e.references(name)
 	if err != nil {
 		return api.Image{}, err
 	}
 	want, err := e.platforms(opt.Platform)
 	if err != nil {
-		return api.Image{}, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
+		return api.Image{}, fmt.Errorf("pull %s: %w", refs[0].Familiar(), err)
 	}
-	// The puller's events must not block; the caller's progress may. Between
-	// them, counts of bytes are dropped when there are too many.
-	events := make(chan registry.Event, 256)
 	var got registry.Result
-	go func() {
-		defer close(events)
-		got, err = e.images.puller.Pull(ctx, ref, registry.Options{
-			Platforms: want, OSVersion: e.host.OSRelease(),
-			Progress: func(ev registry.Event) {
-				if ev.Phase == registry.Downloading && len(events) > cap(events)/2 {
-					return
-				}
-				events <- ev
-			},
-		})
-	}()
-	for ev := range events {
-		if progress == nil || ctx.Err() != nil {
-			continue
-		}
-		p := api.PullProgress{Layer: ev.Layer.String(), Phase: string(ev.Phase), Current: ev.Current, Total: ev.Total}
-		if err := progress(p); err != nil {
-			cancel(err)
-		}
-	}
+	err = relay(ctx, progress, func(ctx context.Context, emit func(registry.Event)) error {
+		got, err = e.pullFirst(ctx, refs, registry.Options{Platforms: want, OSVersion: e.host.OSRelease(), Progress: emit})
+		return err
+	})
 	if err != nil {
 		return api.Image{}, err
 	}
 	img := describeImage(got.Image)
 	img.Warning = got.Warning
 	return img, nil
+}
+
+// pullFirst pulls from the first of the places that has the image. The error
+// tells of all of them.
+func (e *Engine) pullFirst(ctx context.Context, refs []image.Reference, o registry.Options) (registry.Result, error) {
+	var errs []error
+	for _, ref := range refs {
+		got, err := e.images.puller.Pull(ctx, ref, o)
+		if err == nil {
+			return got, nil
+		}
+		errs = append(errs, err)
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) { // which is how some say that they do not have it
+			break
+		}
+	}
+	if len(errs) == 1 {
+		return registry.Result{}, errs[0]
+	}
+	return registry.Result{}, errors.Join(errs...)
 }
 
 // ImportImage implements api.Images.
@@ -319,8 +315,8 @@ func (e *Engine) RemoveImage(ctx context.Context, name string, opt api.RemoveIma
 		return nil, e.removeDamaged(ctx, name, err)
 	}
 	names := img.Names
-	if ref, err := image.ParseReference(name); err == nil && slices.Contains(names, ref.String()) {
-		names = []string{ref.String()}
+	if given := e.given(name, names); given != "" {
+		names = []string{given}
 	} else if len(names) > 1 && !opt.Force {
 		return nil, fmt.Errorf("remove image %s: it has the names %s: name one, or use force", name, strings.Join(names, ", "))
 	}
@@ -345,6 +341,17 @@ func (e *Engine) RemoveImage(ctx context.Context, name string, opt api.RemoveIma
 		removed = append(removed, d.String())
 	}
 	return removed, err
+}
+
+// given is which of an image's names it was named by, if by one.
+func (e *Engine) given(name string, names []string) string {
+	refs, _ := e.references(name) // what is no name is a digest
+	for _, ref := range refs {
+		if slices.Contains(names, ref.String()) {
+			return ref.String()
+		}
+	}
+	return ""
 }
 
 // removeDamaged takes the name off an image that cannot be read, which is all

@@ -231,3 +231,10 @@ func version(s string) (v [2]int, ok bool) {
 	}
 	return v, true
 }
+
+// SamePlatform tells whether two are the same to the letter, os.version included,
+// but for the various names of one thing.
+func SamePlatform(a, b ispec.Platform) bool {
+	a, b = normalize(a), normalize(b)
+	return a.OS == b.OS && a.Architecture == b.Architecture && a.Variant == b.Variant && a.OSVersion == b.OSVersion
+}

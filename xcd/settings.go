@@ -81,12 +81,12 @@ func engineConfig(c config.Config, log zerolog.Logger) engine.Config {
 	ec := engine.Config{
 		StateDir: c.StateDir, RunDir: c.RunDir, LogsDir: c.LogsDir,
 		ImageDataset: c.ImageDataset, ContainerDataset: c.ContainerDataset, DevfsOffset: c.DevfsIDOffset,
-		LogMax: c.LogMaxSize, LogFiles: c.LogFiles, Credentials: c.Credentials, Registries: map[string]engine.Registry{},
+		LogMax: c.LogMaxSize, LogFiles: c.LogFiles, Credentials: c.Credentials, Search: c.Search, Registries: map[string]engine.Registry{},
 		RunLoop: beside("xc-runloop"), Ocitar: beside("ocitar"), Spare: true,
 		Report: func(err error) { log.Error().Err(err).Msg("engine") },
 	}
 	for host, r := range c.Registries {
-		ec.Registries[host] = engine.Registry{PlainHTTP: r.PlainHTTP}
+		ec.Registries[host] = engine.Registry(r)
 	}
 	return ec
 }

@@ -88,6 +88,14 @@ type Containers interface {
 type Images interface {
 	// PullImage fetches an image from its registry, verifies and unpacks it.
 	PullImage(ctx context.Context, name string, opt PullOptions, progress func(PullProgress) error) (Image, error)
+	// PushImage brings an image to a registry: what the registry does not have
+	// yet of it, and a name.
+	PushImage(ctx context.Context, name string, opt PushOptions, progress func(PullProgress) error) (PushedImage, error)
+	// Login tries a login at a registry and keeps it for all who use this
+	// engine. It returns the registry's name.
+	Login(ctx context.Context, spec LoginSpec) (string, error)
+	// Logout forgets a login. It returns the registry's name.
+	Logout(ctx context.Context, registry string) (string, error)
 	// ImportImage makes an image of one layer from an archive of a root file
 	// system (tar, plain or compressed with gzip or zstd).
 	ImportImage(ctx context.Context, spec ImportSpec) (Image, error)

@@ -29,6 +29,9 @@ const (
 	MethodContainersListContainers   = "Containers.ListContainers"
 	MethodContainersInspectContainer = "Containers.InspectContainer"
 	MethodImagesPullImage            = "Images.PullImage"
+	MethodImagesPushImage            = "Images.PushImage"
+	MethodImagesLogin                = "Images.Login"
+	MethodImagesLogout               = "Images.Logout"
 	MethodImagesImportImage          = "Images.ImportImage"
 	MethodImagesListImages           = "Images.ListImages"
 	MethodImagesInspectImage         = "Images.InspectImage"
@@ -88,6 +91,12 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineContainersInspectContainerServe(ctx, impl, r)
 		case MethodImagesPullImage:
 			return engineImagesPullImageServe(ctx, impl, r)
+		case MethodImagesPushImage:
+			return engineImagesPushImageServe(ctx, impl, r)
+		case MethodImagesLogin:
+			return engineImagesLoginServe(ctx, impl, r)
+		case MethodImagesLogout:
+			return engineImagesLogoutServe(ctx, impl, r)
 		case MethodImagesImportImage:
 			return engineImagesImportImageServe(ctx, impl, r)
 		case MethodImagesListImages:
@@ -708,6 +717,122 @@ func engineImagesPullImageServe(ctx context.Context, impl Engine, r *ipc.Request
 		return nil, nil, err
 	}
 	out := engineImagesPullImageOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineImagesPushImageIn struct {
+	Name string      `json:"name"`
+	Opt  PushOptions `json:"opt"`
+}
+
+type engineImagesPushImageOut struct {
+	Result PushedImage `json:"result"`
+}
+
+// PushImage calls Images.PushImage.
+func (c EngineClient) PushImage(ctx context.Context, name string, opt PushOptions, emit func(PullProgress) error) (PushedImage, error) {
+	in := engineImagesPushImageIn{
+		Name: name,
+		Opt:  opt,
+	}
+	var out engineImagesPushImageOut
+	got, err := c.C.Stream(ctx, MethodImagesPushImage, in, nil, func(raw []byte, lent []*os.File) error {
+		var item PullProgress
+		if err := ipc.DecodeItem(raw, &item); err != nil {
+			return err
+		}
+		return emit(item)
+	}, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineImagesPushImageServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineImagesPushImageIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	emit := func(item PullProgress) error {
+		return r.Emit(item)
+	}
+	res0, err := impl.PushImage(ctx, in.Name, in.Opt, emit)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineImagesPushImageOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineImagesLoginIn struct {
+	Spec LoginSpec `json:"spec"`
+}
+
+type engineImagesLoginOut struct {
+	Result string `json:"result"`
+}
+
+// Login calls Images.Login.
+func (c EngineClient) Login(ctx context.Context, spec LoginSpec) (string, error) {
+	in := engineImagesLoginIn{
+		Spec: spec,
+	}
+	var out engineImagesLoginOut
+	got, err := c.C.Call(ctx, MethodImagesLogin, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineImagesLoginServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineImagesLoginIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.Login(ctx, in.Spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineImagesLoginOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineImagesLogoutIn struct {
+	Registry string `json:"registry"`
+}
+
+type engineImagesLogoutOut struct {
+	Result string `json:"result"`
+}
+
+// Logout calls Images.Logout.
+func (c EngineClient) Logout(ctx context.Context, registry string) (string, error) {
+	in := engineImagesLogoutIn{
+		Registry: registry,
+	}
+	var out engineImagesLogoutOut
+	got, err := c.C.Call(ctx, MethodImagesLogout, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineImagesLogoutServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineImagesLogoutIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.Logout(ctx, in.Registry)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineImagesLogoutOut{
 		Result: res0,
 	}
 	return out, nil, nil

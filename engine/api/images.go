@@ -41,12 +41,40 @@ const (
 	PhaseDone        = "done"
 )
 
-// PullProgress is a step of a pull.
+// Phases of a layer during a push, beside PhaseExists, PhaseWaiting and PhaseDone.
+const (
+	PhaseUploading = "uploading"
+	PhaseMounted   = "mounted" // the registry has taken it from another repository
+)
+
+// PullProgress is a step of a pull or a push.
 type PullProgress struct {
 	Layer   string `json:"layer,omitempty"` // digest of the blob; empty: the image as a whole
 	Phase   string `json:"phase"`
 	Current int64  `json:"current,omitempty"` // bytes
 	Total   int64  `json:"total,omitempty"`   // bytes
+}
+
+// PushOptions say how to push.
+type PushOptions struct {
+	Name string `json:"name,omitempty"` // in the registry; the image's own when empty
+	// Index puts the image into the index that the name has in the registry,
+	// beside the images of other platforms, instead of making the name its own.
+	Index bool `json:"index,omitempty"`
+}
+
+// PushedImage is what a registry has now.
+type PushedImage struct {
+	Name   string `json:"name"`            // reference in full
+	Digest string `json:"digest"`          // of the image's manifest
+	Index  string `json:"index,omitempty"` // digest of the index that it is in
+}
+
+// LoginSpec is a login.
+type LoginSpec struct {
+	Registry string `json:"registry,omitempty"` // HOST[:PORT]; docker.io when empty
+	Username string `json:"username"`
+	Password string `json:"password"`
 }
 
 // ImportSpec describes an image to make of a root file system.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -45,12 +46,17 @@ type Config struct {
 	LogLevel   string // one of Levels
 
 	Registries  map[string]Registry // by host or host:port
+	Search      []string            // where short names are looked for: registries, with or without a path
 	Credentials string              // path of a file as Docker's config.json
 }
 
 // Registry is how to speak to a registry.
 type Registry struct {
-	PlainHTTP bool
+	PlainHTTP  bool
+	SkipVerify bool
+	CAs        []string // files
+	Cert, Key  string   // files
+	Mirrors    []string // HOST[:PORT][/PREFIX]
 }
 
 // Levels are the values of log_level.
@@ -119,6 +125,7 @@ func keys() []setting {
 		{"log_files", number(func(c *Config) *int { return &c.LogFiles }, 1, 1000)},
 		{"log_level", text(func(c *Config) *string { return &c.LogLevel }, isLevel)},
 		{"registries", (*parser).registries},
+		{"search_registries", list(func(c *Config) *[]string { return &c.Search }, isPlace, "a registry as HOST, HOST:PORT or HOST/PATH, without a scheme")},
 		{"credentials", path(func(c *Config) *string { return &c.Credentials })},
 	}
 }
@@ -179,7 +186,16 @@ func (p *parser) registries(key string, n *yaml.Node) error {
 			return p.fail(name, host, "expected a registry as HOST or HOST:PORT, without a scheme or a path")
 		}
 		var r Registry
-		err := p.mapping(value, host+".", []setting{{"plain_http", flag(&r.PlainHTTP)}})
+		into := func(v *[]string) func(*Config) *[]string { return func(*Config) *[]string { return v } }
+		file := func(v *string) reader { return path(func(*Config) *string { return v }) }
+		err := p.mapping(value, host+".", []setting{
+			{"plain_http", flag(&r.PlainHTTP)}, {"skip_verify", flag(&r.SkipVerify)},
+			{"ca", list(into(&r.CAs), filepath.IsAbs, "the absolute path of a file")}, {"cert", file(&r.Cert)}, {"key", file(&r.Key)},
+			{"mirrors", list(into(&r.Mirrors), isPlace, "a registry as HOST, HOST:PORT or HOST/PREFIX, without a scheme")},
+		})
+		if err == nil && (r.Cert == "") != (r.Key == "") {
+			err = p.fail(value, host, "cert and key go together: set both or none")
+		}
 		p.config.Registries[name.Value] = r
 		return err
 	})

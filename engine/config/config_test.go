@@ -30,15 +30,25 @@ log_files: 5
 log_level: debug
 registries:
   registry.example:5000: {plain_http: true}
+  docker.io:
+    mirrors: [mirror.lan:5000, "cache.lan/hub"]
+    ca: /etc/ca.pem
+    cert: /etc/me.pem
+    key: /etc/me.key
+    skip_verify: false
   "[fd00::1]:5000":
     plain_http: false
   ghcr.io:
+search_registries:
+  - registry.lan/base
+  - docker.io
 `))
 	want := config.Config{
 		StateDir: "/data/xc", RunDir: "/run/xc", LogsDir: "/var/log/xc", Credentials: "/root/.docker/config.json", SocketPath: "/run/xc.sock", SocketGroup: "1001",
 		ImageDataset: "zroot/xc/images", ContainerDataset: "zroot/xc/containers", DevfsIDOffset: 2000,
-		LogMaxSize: 64 << 20, LogFiles: 5, LogLevel: "debug",
+		LogMaxSize: 64 << 20, LogFiles: 5, LogLevel: "debug", Search: []string{"registry.lan/base", "docker.io"},
 		Registries: map[string]config.Registry{
+			"docker.io":             {Mirrors: []string{"mirror.lan:5000", "cache.lan/hub"}, CAs: []string{"/etc/ca.pem"}, Cert: "/etc/me.pem", Key: "/etc/me.key"},
 			"registry.example:5000": {PlainHTTP: true}, "[fd00::1]:5000": {}, "ghcr.io": {},
 		},
 	}
@@ -78,6 +88,10 @@ func TestErrors(t *testing.T) {
 		"registries:\n  a:0: {}":                          "HOST:PORT",
 		"registries:\n  a:\n    plain_http: maybe":        `f:3: registries.a.plain_http: "maybe": expected true or false`,
 		"registries:\n  a:\n    insecure: true":           "f:3: registries.a.insecure: unknown key; known ones are plain_http",
+		"registries:\n  a:\n    mirrors: http://b":        `f:3: registries.a.mirrors: "http://b": expected a registry`,
+		"registries:\n  a:\n    cert: /b":                 "f:3: registries.a: cert and key go together",
+		"registries:\n  a:\n    ca: [b]":                  `f:3: registries.a.ca: "b": expected the absolute path`,
+		"search_registries: [a, {}]":                      "f:1: search_registries:",
 		"- a":                                             "f:1: : expected keys with values",
 		"a: b: c":                                         "f: ",
 		"log_files: 1\n---\nlog_files: 2":                 "more than one document",
@@ -159,10 +173,10 @@ func FuzzParse(f *testing.F) {
 
 func Example() {
 	c, err := config.Parse("xc.config", []byte("log_max_size: 1M\nregistries:\n  registry.lan: {plain_http: true}\n"))
-	fmt.Println(c.LogMaxSize, c.Registries, err)
+	fmt.Println(c.LogMaxSize, c.Registries["registry.lan"].PlainHTTP, err)
 	_, err = config.Parse("xc.config", []byte("state_dir: /var/db/xc\nlog_file: 3\n"))
 	fmt.Println(strings.SplitAfter(err.Error(), ";")[0])
 	// Output:
-	// 1048576 map[registry.lan:{true}] <nil>
+	// 1048576 true <nil>
 	// xc.config:2: log_file: unknown key;
 }

@@ -132,3 +132,30 @@ func isHost(v string) bool {
 	return host != "" && len(host) <= 253 &&
 		strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") == ""
 }
+
+// list reads a list of texts, or one.
+func list(field func(*Config) *[]string, ok func(string) bool, expected string) reader {
+	return func(p *parser, key string, n *yaml.Node) error {
+		values := []*yaml.Node{n}
+		if n.Kind == yaml.SequenceNode {
+			values = n.Content
+		}
+		*field(&p.config) = nil
+		for _, v := range values {
+			if v.Kind != yaml.ScalarNode || v.Tag == "!!null" || !ok(v.Value) {
+				return p.fail(v, key, "%q: expected %s", v.Value, expected)
+			}
+			*field(&p.config) = append(*field(&p.config), v.Value)
+		}
+		return nil
+	}
+}
+
+// isPlace tells whether v is HOST or HOST:PORT, with or without a path.
+func isPlace(v string) bool {
+	host, path, more := strings.Cut(v, "/")
+	if !isHost(host) || more && path == "" {
+		return false
+	}
+	return !more || strings.Trim(path, "abcdefghijklmnopqrstuvwxyz0123456789._-/") == "" && !strings.Contains(path, "//") && !strings.HasSuffix(path, "/")
+}

@@ -28,15 +28,21 @@ var (
 // where the registry cannot resume. progress, which may be nil, is told how many
 // bytes there are, earlier attempts included.
 func (c *Client) Download(ctx context.Context, ref image.Reference, desc ispec.Descriptor, g *store.Staging, progress func(int64)) error {
-	e, err := c.endpoint(ctx, ref)
-	if err != nil {
-		return err
-	}
+	return c.download(ctx, c.sources(ref), desc, g, progress)
+}
+
+func (c *Client) download(ctx context.Context, from []source, desc ispec.Descriptor, g *store.Staging, progress func(int64)) error {
 	if progress == nil {
 		progress = func(int64) {}
 	}
+	return c.fromSources(ctx, from, func(e endpoint, s source) error {
+		return c.downloadFrom(ctx, e, s, desc, g, progress)
+	})
+}
+
+func (c *Client) downloadFrom(ctx context.Context, e endpoint, s source, desc ispec.Descriptor, g *store.Staging, progress func(int64)) error {
 	ended := int64(-1) // where the registry has said that the blob ends, before its size
-	return c.Retry.do(ctx, func(ctx context.Context, alive func()) (int64, error) {
+	return c.retry(s).do(ctx, func(ctx context.Context, alive func()) (int64, error) {
 		before := g.Offset()
 		if before == desc.Size {
 			return 0, nil

@@ -2,25 +2,84 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 
 	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/credentials"
 
 	"github.com/joyboyid/xc/image"
 )
 
-// Host says how to speak to a registry.
+// Host says how to speak to a registry. The zero value: by https, verified
+// against the authorities that this machine trusts.
 type Host struct {
-	PlainHTTP bool // http instead of https
+	PlainHTTP  bool     // http instead of https
+	SkipVerify bool     // believe any certificate
+	CAs        []string // files of PEM certificates to trust beside those of this machine
+	Cert, Key  string   // files of the certificate to show, PEM; both or none
+
+	// Mirrors are asked first, in this order, for what is pulled from the
+	// registry: HOST[:PORT][/PREFIX]. They need entries of their own in Hosts if
+	// something has to be said about them.
+	Mirrors []string
+}
+
+// tls is the host's part of a transport, nil if there is nothing to say.
+func (h Host) tls() (*tls.Config, error) {
+	if !h.SkipVerify && len(h.CAs) == 0 && h.Cert == "" && h.Key == "" {
+		return nil, nil
+	}
+	c := &tls.Config{InsecureSkipVerify: h.SkipVerify}
+	if len(h.CAs) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range h.CAs {
+			pem, err := os.ReadFile(name)
+			if err != nil {
+				return nil, err
+			}
+			if !pool.AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("%s: there is no certificate in it", name)
+			}
+		}
+		c.RootCAs = pool
+	}
+	if (h.Cert == "") != (h.Key == "") {
+		return nil, errors.New("a certificate and its key go together")
+	}
+	if h.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(h.Cert, h.Key)
+		if err != nil {
+			return nil, err
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// byHost is a transport with some of their own for some hosts.
+type byHost struct {
+	http.RoundTripper
+	own map[string]http.RoundTripper
+}
+
+func (t byHost) RoundTrip(req *http.Request) (*http.Response, error) {
+	if own, ok := t.own[req.URL.Host]; ok {
+		return own.RoundTrip(req)
+	}
+	return t.RoundTripper.RoundTrip(req)
 }
 
 // Client speaks to registries. The zero value is ready: anonymous, by https,
@@ -36,47 +95,77 @@ type Client struct {
 	// DockerCredentials makes one.
 	Credentials auth.CredentialFunc
 
-	// Transport does the requests; nil: a copy of http.DefaultTransport.
+	// Transport does the requests; nil: a copy of http.DefaultTransport. To hosts
+	// that have certificates of their own in Hosts, a copy of that goes.
 	Transport http.RoundTripper
 
 	UserAgent string // "xc" if empty
 	Retry     Retry
+	Chunk     int64 // bytes of a blob that one request uploads; 16 MiB if 0
 
 	once  sync.Once
+	err   error // of the configuration
 	http  *http.Client
 	auth  *auth.Client
 	plain sync.Map // host to bool: what loopback registries turned out to speak
 }
 
-// DockerCredentials reads credentials as Docker keeps them: from its
-// config.json at path, and from the credential helpers that are named there. An
-// absent file holds none.
-func DockerCredentials(path string) (auth.CredentialFunc, error) {
-	store, err := credentials.NewStore(path, credentials.StoreOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("read registry credentials %s: %w", path, err)
-	}
-	return credentials.Credential(store), nil
-}
-
-func (c *Client) init() {
+func (c *Client) init() error {
 	c.once.Do(func() {
-		transport := c.Transport
-		if transport == nil {
-			if t, ok := http.DefaultTransport.(*http.Transport); ok {
-				transport = t.Clone()
-			} else {
-				transport = http.DefaultTransport
-			}
+		var transport http.RoundTripper
+		if transport, c.err = c.transport(); c.err != nil {
+			return
 		}
 		c.http = &http.Client{Transport: transport, CheckRedirect: checkRedirect}
-		c.auth = &auth.Client{Client: c.http, Credential: c.Credentials, Cache: auth.NewCache()}
-		agent := c.UserAgent
-		if agent == "" {
-			agent = "xc"
-		}
-		c.auth.SetUserAgent(agent)
+		c.auth = c.authorised(c.Credentials)
 	})
+	return c.err
+}
+
+// authorised is the client with a login of its own.
+func (c *Client) authorised(login auth.CredentialFunc) *auth.Client {
+	a := &auth.Client{Client: c.http, Credential: login, Cache: auth.NewCache()}
+	agent := c.UserAgent
+	if agent == "" {
+		agent = "xc"
+	}
+	a.SetUserAgent(agent)
+	return a
+}
+
+// Check tells what is wrong with the configuration: files that cannot be read,
+// keys that do not fit.
+func (c *Client) Check() error { return c.init() }
+
+func (c *Client) transport() (http.RoundTripper, error) {
+	base := c.Transport
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	common, copies := base.(*http.Transport)
+	if copies && c.Transport == nil {
+		base = common.Clone()
+	}
+	own := map[string]http.RoundTripper{}
+	for name, h := range c.Hosts {
+		conf, err := h.tls()
+		if err != nil {
+			return nil, fmt.Errorf("registry %s: %w", name, err)
+		}
+		if conf == nil {
+			continue
+		}
+		if !copies {
+			return nil, fmt.Errorf("registry %s: certificates of a host need a Transport that is an *http.Transport: %w", name, errors.ErrUnsupported)
+		}
+		t := common.Clone()
+		t.TLSClientConfig = conf
+		own[registry.Reference{Registry: name}.Host()] = t
+	}
+	if len(own) == 0 {
+		return base, nil
+	}
+	return byHost{base, own}, nil
 }
 
 // checkRedirect bounds redirects, and refuses to leave https.
@@ -102,7 +191,9 @@ func (e endpoint) url(kind, object string) string {
 }
 
 func (c *Client) endpoint(ctx context.Context, ref image.Reference) (endpoint, error) {
-	c.init()
+	if err := c.init(); err != nil {
+		return endpoint{}, err
+	}
 	e := endpoint{scheme: "https", ref: registry.Reference{Registry: ref.Domain, Repository: ref.Path}}
 	if err := errors.Join(e.ref.ValidateRegistry(), e.ref.ValidateRepository()); err != nil {
 		return e, err
@@ -117,7 +208,7 @@ func (c *Client) endpoint(ctx context.Context, ref image.Reference) (endpoint, e
 // speaksPlain tells whether to use http: if the configuration says so, or if
 // the registry is on this machine and answers a TLS handshake in http.
 func (c *Client) speaksPlain(ctx context.Context, domain string) (bool, error) {
-	if h, ok := c.Hosts[domain]; ok {
+	if h, ok := c.Hosts[domain]; ok && (h.PlainHTTP || h.SkipVerify || len(h.CAs) > 0 || h.Cert != "") {
 		return h.PlainHTTP, nil
 	}
 	if !isLoopback(domain) {

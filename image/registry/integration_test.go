@@ -35,10 +35,20 @@ func program(t *testing.T, name, debian string) string {
 // startRegistry runs Debian's docker-registry on a port of its choice.
 func startRegistry(t *testing.T) (host string) {
 	t.Helper()
+	return startRegistryWith(t, "", "")
+}
+
+// startRegistryWith runs it with more in its configuration: keys, and keys of
+// http.
+func startRegistryWith(t *testing.T, more, http string) (host string) {
+	t.Helper()
 	path := program(t, "docker-registry", "docker-registry")
 	dir := t.TempDir()
+	if http == "" {
+		http = "headers: {}"
+	}
 	config := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: 127.0.0.1:0}\n", filepath.Join(dir, "data"))
+	text := fmt.Sprintf("version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: 127.0.0.1:0, %s}\n%s", filepath.Join(dir, "data"), http, more)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -221,10 +221,11 @@ func (p *Puller) check(desc ispec.Descriptor) error {
 }
 
 // download stages the blob and commits it. If it was put together of several
-// pieces and is false, one of them may have been spoiled on this disk: then it
-// is fetched once more as a whole.
+// pieces and is false, one of them may have been spoiled on this disk, and a
+// mirror may have another: then it is fetched once more as a whole, and from the
+// registry itself.
 func (p *Puller) download(ctx context.Context, ref image.Reference, desc ispec.Descriptor, emit func(int64)) error {
-	for {
+	for from := p.Client.sources(ref); ; from = from[len(from)-1:] {
 		g, err := p.Images.Blobs.Stage(desc)
 		if errors.Is(err, fs.ErrExist) {
 			return nil
@@ -232,10 +233,10 @@ func (p *Puller) download(ctx context.Context, ref image.Reference, desc ispec.D
 		if err != nil {
 			return err
 		}
-		resumed := g.Offset() > 0
+		again := g.Offset() > 0 || len(from) > 1
 		emit(g.Offset())
 		next := g.Offset() + step
-		err = p.Client.Download(ctx, ref, desc, g, func(n int64) {
+		err = p.Client.download(ctx, from, desc, g, func(n int64) {
 			if n >= next || n == desc.Size {
 				next = n + step
 				emit(n)
@@ -246,7 +247,7 @@ func (p *Puller) download(ctx context.Context, ref image.Reference, desc ispec.D
 		}
 		err = g.Commit()
 		var mismatch *image.MismatchError
-		if resumed && errors.As(err, &mismatch) {
+		if again && errors.As(err, &mismatch) {
 			continue // Commit has removed it, so that it starts from nothing
 		}
 		return err

@@ -60,6 +60,11 @@ func (c *Client) get(ctx context.Context, e endpoint, kind, object string, heade
 	for k, v := range header {
 		req.Header[k] = v
 	}
+	return c.send(req, want...)
+}
+
+// send does a request. Any status but those wanted is a *StatusError.
+func (c *Client) send(req *http.Request, want ...int) (*http.Response, error) {
 	// The bytes as they are: net/http would otherwise ask for gzip and undo it.
 	req.Header.Set("Accept-Encoding", "identity")
 	resp, err := c.auth.Do(req)
@@ -128,14 +133,18 @@ func (c *Client) Manifest(ctx context.Context, ref image.Reference) (Manifest, e
 }
 
 func (c *Client) manifest(ctx context.Context, ref image.Reference) (m Manifest, err error) {
-	e, err := c.endpoint(ctx, ref)
-	if err != nil {
-		return m, err
-	}
+	err = c.fromSources(ctx, c.sources(ref), func(e endpoint, s source) error {
+		m, err = c.manifestAt(ctx, e, s)
+		return err
+	})
+	return m, err
+}
+
+func (c *Client) manifestAt(ctx context.Context, e endpoint, s source) (m Manifest, err error) {
 	header := http.Header{"Accept": image.ManifestTypes()}
 	var contentType, said string
-	err = c.Retry.do(ctx, func(ctx context.Context, alive func()) (int64, error) {
-		resp, err := c.get(ctx, e, "manifests", ref.Object(), header, http.StatusOK)
+	err = c.retry(s).do(ctx, func(ctx context.Context, alive func()) (int64, error) {
+		resp, err := c.get(ctx, e, "manifests", s.ref.Object(), header, http.StatusOK)
 		if err != nil {
 			return 0, err
 		}
@@ -150,7 +159,7 @@ func (c *Client) manifest(ctx context.Context, ref image.Reference) (m Manifest,
 	if m.MediaType, err = image.DetectManifest(contentType, m.Raw); err != nil {
 		return m, err
 	}
-	want := ref.Digest
+	want := s.ref.Digest
 	if want == "" {
 		want = digest.Digest(said)
 	}
@@ -161,6 +170,34 @@ func (c *Client) manifest(ctx context.Context, ref image.Reference) (m Manifest,
 	}
 	m.Digest = want
 	return m, image.Verify(m.Descriptor, m.Raw)
+}
+
+// Blob fetches a small blob of the repository, of at most limit bytes, verified.
+func (c *Client) Blob(ctx context.Context, ref image.Reference, desc ispec.Descriptor, limit int64) ([]byte, error) {
+	if desc.Size > limit {
+		return nil, fmt.Errorf("fetch blob %s: %d bytes, at most %d are accepted", desc.Digest, desc.Size, limit)
+	}
+	e, err := c.endpoint(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	var b []byte
+	err = c.Retry.do(ctx, func(ctx context.Context, alive func()) (int64, error) {
+		resp, err := c.get(ctx, e, "blobs", desc.Digest.String(), nil, http.StatusOK)
+		if err != nil {
+			return 0, err
+		}
+		defer resp.Body.Close()
+		b, err = io.ReadAll(io.LimitReader(&liveReader{resp.Body, alive}, desc.Size+1))
+		return int64(len(b)), err
+	})
+	if err == nil {
+		err = image.Verify(desc, b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetch blob %s: %w", desc.Digest, err)
+	}
+	return b, nil
 }
 
 // liveReader tells when something was read.

@@ -89,6 +89,9 @@ func or[T comparable](v, fallback T) T {
 
 // transient tells whether trying again may help.
 func transient(err error) bool {
+	if errors.Is(err, errLost) {
+		return true
+	}
 	var status *StatusError
 	if errors.As(err, &status) {
 		return status.Code >= 500 && status.Code != http.StatusNotImplemented ||

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/joyboyid/xc/engine/api"
@@ -51,4 +52,28 @@ func (f *fake) CommitContainer(_ context.Context, name string, spec api.CommitSp
 	defer f.mu.Unlock()
 	f.committed = spec
 	return api.Image{ID: "sha256:committed"}, err
+}
+
+func (f *fake) PushImage(_ context.Context, name string, opt api.PushOptions, progress func(api.PullProgress) error) (api.PushedImage, error) {
+	f.note("push %s %s %v", name, opt.Name, opt.Index)
+	if _, err := f.image(name); err != nil {
+		return api.PushedImage{}, err
+	}
+	layer := "sha256:" + strings.Repeat("12", 32)
+	for _, phase := range []string{api.PhaseWaiting, api.PhaseUploading, api.PhaseDone} {
+		if err := progress(api.PullProgress{Layer: layer, Phase: phase, Total: 2000}); err != nil {
+			return api.PushedImage{}, err
+		}
+	}
+	return api.PushedImage{Name: name, Digest: "sha256:pushed"}, nil
+}
+
+func (f *fake) Login(_ context.Context, spec api.LoginSpec) (string, error) {
+	f.note("login %s %s %s", spec.Registry, spec.Username, spec.Password)
+	return "docker.io", nil
+}
+
+func (f *fake) Logout(_ context.Context, registry string) (string, error) {
+	f.note("logout %s", registry)
+	return "docker.io", nil
 }

@@ -19,6 +19,7 @@ func imageCommands() []command {
 	remove := command{use: "rmi [FLAGS] IMAGE...", short: "Remove images", args: cobra.MinimumNArgs(1), complete: completer{names: imageNames, many: true}, setup: rmiCommand}
 	both := []command{ // under their own names and in the group
 		{use: "pull [FLAGS] IMAGE", short: "Fetch an image from its registry", args: cobra.ExactArgs(1), complete: completer{names: imageNames}, setup: pullCommand},
+		{use: "push [FLAGS] IMAGE [NAME]", short: "Bring an image to a registry", long: pushLong, args: cobra.RangeArgs(1, 2), complete: completer{names: imageNames}, setup: pushCommand},
 		{
 			use: "import [FLAGS] FILE|- NAME", short: "Make an image of the archive of a root file system",
 			long: "The archive is a tar file, plain or compressed with gzip or zstd; - is standard input.",
@@ -31,7 +32,9 @@ func imageCommands() []command {
 		list.as("ls [FLAGS]"), remove.as("rm [FLAGS] IMAGE..."),
 		{use: "prune [FLAGS]", short: "Remove what no image and no container needs", long: pruneLong, args: cobra.NoArgs, setup: imagePruneCommand},
 	}, both...)}
-	return append(both, list, remove, group)
+	return append(both, list, remove, group,
+		command{use: "login [FLAGS] [REGISTRY]", short: "Log in to a registry", long: loginLong, args: cobra.MaximumNArgs(1), setup: loginCommand},
+		command{use: "logout [REGISTRY]", short: "Forget the login of a registry", long: "The registry is docker.io when missing.", args: cobra.MaximumNArgs(1), setup: logoutCommand})
 }
 
 // imageRow is a line of xc images, named as Docker names it.

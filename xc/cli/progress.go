@@ -12,7 +12,7 @@ import (
 	"github.com/joyboyid/xc/engine/api"
 )
 
-// progress shows a pull: a bar for each layer on a terminal, else a line for
+// progress shows a pull or a push: a bar for each layer on a terminal, else a line for
 // each step.
 type progress interface {
 	show(api.PullProgress) error
@@ -76,7 +76,7 @@ func (b *bars) show(p api.PullProgress) error {
 		l.SetTotal(p.Total, false)
 		l.SetCurrent(p.Current)
 	}
-	if p.Phase == api.PhaseDone || p.Phase == api.PhaseExists {
+	if p.Phase == api.PhaseDone || p.Phase == api.PhaseExists || p.Phase == api.PhaseMounted {
 		l.SetTotal(-1, true) // as many as there are now
 	}
 	return nil
