@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/joyboyid/xc/jail"
@@ -25,16 +24,22 @@ func TestIntegrationConformance(t *testing.T) {
 		if os.Getenv(datasetEnv) == "" {
 			t.Skipf("needs ZFS: name a dataset for tests in %s", datasetEnv)
 		}
-		sitetest.Run(t, func(t *testing.T) sitetest.Host { return conformance(t, withDatasets(t, testConfig(t))) })
+		images, containers := makeDatasets(t)
+		sitetest.Run(t, func(t *testing.T) sitetest.Host {
+			c := testConfig(t)
+			c.ImageDataset, c.ContainerDataset = images, containers
+			return conformance(t, c)
+		})
 	})
 }
 
-// withDatasets makes datasets for a host of its own.
-func withDatasets(t *testing.T, c Config) Config {
+// makeDatasets makes datasets for hosts, which tell each other apart by their
+// tags.
+func makeDatasets(t *testing.T) (images, containers string) {
 	t.Helper()
-	base := os.Getenv(datasetEnv) + "/" + filepath.Base(filepath.Dir(c.StateDir))
-	c.ImageDataset, c.ContainerDataset = base+"/images", base+"/containers"
-	for _, d := range []string{base, c.ImageDataset, c.ContainerDataset} {
+	base := fmt.Sprintf("%s/host-%d", os.Getenv(datasetEnv), os.Getpid())
+	images, containers = base+"/images", base+"/containers"
+	for _, d := range []string{base, images, containers} {
 		if out, err := exec.Command("zfs", "create", "-o", "mountpoint=none", d).CombinedOutput(); err != nil {
 			t.Fatalf("zfs create %s: %v: %s", d, err, out)
 		}
@@ -44,7 +49,7 @@ func withDatasets(t *testing.T, c Config) Config {
 			}
 		})
 	}
-	return c
+	return images, containers
 }
 
 // foreign makes a jail that is not ours.

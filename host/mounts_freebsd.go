@@ -266,17 +266,25 @@ func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 		return nil, err
 	}
 	for _, m := range mounts {
-		if rest, ok := strings.CutPrefix(m.Path, h.mountDir()+"/"); ok {
-			id, _, _ := strings.Cut(rest, "/")
-			add("mount", m.Path, id)
-		} else if strings.HasPrefix(m.Path, h.cfg.StateDir+"/") {
-			add("mount", m.Path, "")
+		if rest, ok := strings.CutPrefix(m.Path, h.cfg.StateDir+"/"); ok {
+			add("mount", m.Path, idIn(rest))
 		}
 	}
 	if err := h.leftDirs(add); err != nil {
 		return nil, err
 	}
 	return left, h.leftRoots(add)
+}
+
+// idIn finds a container's id among the elements of a path: a root is mounted
+// in a directory of that name, or is below one.
+func idIn(path string) string {
+	for part := range strings.SplitSeq(path, "/") {
+		if idRule.MatchString(part) {
+			return part
+		}
+	}
+	return ""
 }
 
 // leftRoots finds roots of containers.

@@ -1,10 +1,9 @@
 package jail
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -12,33 +11,52 @@ import (
 
 // Variables of sysctl itself: sys/kern/kern_sysctl.c.
 var (
+	sysctlName     = []int32{0, 1}
 	sysctlName2OID = []int32{0, 3}
 	sysctlFormat   = []int32{0, 4}
 )
 
-const ctlMaxName = 24 // CTL_MAXNAME
+const (
+	ctlMaxName = 24 // CTL_MAXNAME
+	params     = "security.jail.param."
+)
 
-// kindOf asks how the values of a parameter are written. A node, such as
-// linux or ip4, has its own value in a leaf without a name.
+// kindOf asks how the values of a parameter are written.
 func kindOf(name string) (kind, error) {
-	for _, leaf := range []string{name, name + "."} {
-		oid, err := oidOf("security.jail.param." + leaf)
-		if errors.Is(err, fs.ErrNotExist) {
+	if name == "" {
+		return 0, unix.ENOENT
+	}
+	oid, err := oidOf(params + name)
+	if err != nil {
+		return 0, err
+	}
+	info, err := ask(sysctlFormat, oid)
+	if err != nil {
+		return 0, err
+	}
+	if !isNode(info) {
+		return kindOfSysctl(info)
+	}
+	// A node such as linux or ip4 has its own value in a child without a name,
+	// whose number is the one before or after its own (lib/libjail/jail.c).
+	for _, n := range []int32{-1, 1} {
+		child := append(slices.Clone(oid), oid[len(oid)-1]+n)
+		if b, err := ask(sysctlName, child); err != nil || unix.ByteSliceToString(b) != params+name+"." {
 			continue
 		}
-		if err != nil {
+		if info, err = ask(sysctlFormat, child); err != nil {
 			return 0, err
 		}
-		var info [256]byte
-		n, err := sysctl(append(append([]int32{}, sysctlFormat...), oid...), info[:], nil)
-		if err != nil {
-			return 0, err
-		}
-		if k, err := kindOfSysctl(info[:n]); err == nil || leaf != name {
-			return k, err
-		}
+		return kindOfSysctl(info)
 	}
 	return 0, unix.ENOENT
+}
+
+// ask asks sysctl about a variable.
+func ask(what, oid []int32) ([]byte, error) {
+	var b [1024]byte
+	n, err := sysctl(slices.Concat(what, oid), b[:], nil)
+	return b[:n], err
 }
 
 // oidOf is the number of a variable.
