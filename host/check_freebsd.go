@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/joyboyid/xc/freebsd/devfs"
+	"github.com/joyboyid/xc/jail"
 )
 
 // Check looks at what containers need here, and at what is missing. It changes
@@ -37,7 +38,7 @@ func kernelNeeds() []need {
 			purpose: "limits and statistics of containers: rctl(4)", fix: "echo kern.racct.enable=1 >> /boot/loader.conf && shutdown -r now"},
 	}
 	for _, ipc := range []string{"sysvmsg", "sysvsem", "sysvshm"} {
-		list = append(list, need{area: "kernel", name: ipc, look: sysctlThere("security.jail.param." + ipc),
+		list = append(list, need{area: "kernel", name: ipc, look: parameter(ipc),
 			purpose: "System V IPC of its own", fix: "kldload " + ipc + " && sysrc kld_list+=" + ipc})
 	}
 	for _, m := range []struct{ name, purpose string }{
@@ -137,6 +138,11 @@ func release(least uint32) func(context.Context) (bool, string, error) {
 		name, err := unix.Sysctl("kern.osrelease")
 		return n >= least, name, err
 	}
+}
+
+// parameter looks for a parameter of jails.
+func parameter(name string) func(context.Context) (bool, string, error) {
+	return func(context.Context) (bool, string, error) { return jail.Supports(name), "", nil }
 }
 
 func sysctlThere(name string) func(context.Context) (bool, string, error) {

@@ -134,6 +134,6 @@ func absent(errno syscall.Errno) syscall.Errno {
 // Supports reports whether the kernel knows a parameter: some come with a module
 // or a newer release.
 func Supports(param string) bool {
-	_, err := unix.SysctlRaw("security.jail.param." + param)
+	_, err := kindOf(param)
 	return err == nil
 }

@@ -27,7 +27,6 @@ const (
 // CTLTYPE and formats of sysctl(3): sys/sys/sysctl.h.
 const (
 	ctlTypeMask   = 0xf
-	ctlTypeNode   = 1
 	ctlTypeInt    = 2
 	ctlTypeString = 3
 	ctlTypeStruct = 5
@@ -61,10 +60,6 @@ func kindOfSysctl(info []byte) (kind, error) {
 	default:
 		return 0, fmt.Errorf("type %d, format %q: not known here", t, format)
 	}
-}
-
-func isNode(info []byte) bool {
-	return len(info) >= 4 && binary.NativeEndian.Uint32(info)&ctlTypeMask == ctlTypeNode
 }
 
 // Parse makes a parameter of the words of jail(8): NAME=VALUE, or NAME alone for

@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"encoding/binary"
 	"os"
 	"runtime"
 	"slices"
@@ -50,6 +51,12 @@ func kindOf(name string) (kind, error) {
 		return kindOfSysctl(info)
 	}
 	return 0, unix.ENOENT
+}
+
+const ctlTypeNode = 1
+
+func isNode(info []byte) bool {
+	return len(info) >= 4 && binary.NativeEndian.Uint32(info)&ctlTypeMask == ctlTypeNode
 }
 
 // ask asks sysctl about a variable.

@@ -29,3 +29,11 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+func TestSupports(t *testing.T) {
+	for name, want := range map[string]bool{"sysvmsg": true, "sysvsem": true, "sysvshm": true, "persist": true, "vnet": true, "allow.mount": true, "nonsense": false, "cpuset": false} {
+		if got := Supports(name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
