@@ -81,3 +81,34 @@ func TestIntegrationRename(t *testing.T) {
 		t.Errorf("after another Open: %+v, %v", c, err)
 	}
 }
+
+func TestIntegrationProcesses(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	ctx := t.Context()
+	if _, err := e.CreateContainer(ctx, api.ContainerSpec{Name: "p", Image: "root", User: "12:34", Command: []string{"sh", "-c", "sleep 1000 & echo up; wait"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.ContainerProcesses(ctx, "p"); err == nil {
+		t.Error("processes of what does not run")
+	}
+	if err := e.StartContainer(ctx, "p", api.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	waitLog(t, e, "p", "up\n")
+	list, err := e.ContainerProcesses(ctx, "p")
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	c, err := e.InspectContainer(ctx, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	main, child := list[0], list[1]
+	if main.PID != c.Pid {
+		main, child = child, main
+	}
+	if main.PID != c.Pid || child.Parent != main.PID || child.UID != 12 || len(child.Args) == 0 || child.Args[len(child.Args)-1] != "1000" {
+		t.Errorf("main %d: %+v", c.Pid, list)
+	}
+}

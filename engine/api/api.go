@@ -77,6 +77,8 @@ type Containers interface {
 	// seen of its root is a snapshot on ZFS, elsewhere each file as it is when it
 	// is read.
 	CommitContainer(ctx context.Context, name string, spec CommitSpec) (Image, error)
+	// ContainerProcesses lists what lives of main and its descendants, by pid.
+	ContainerProcesses(ctx context.Context, name string) ([]Process, error)
 	// ListContainers lists containers, newest first.
 	ListContainers(ctx context.Context, opt ListOptions) ([]Container, error)
 	// InspectContainer returns one container.

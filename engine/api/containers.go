@@ -171,3 +171,17 @@ type LogEntry struct {
 type ListOptions struct {
 	All bool `json:"all,omitempty"` // also those that do not run
 }
+
+// Process is a process of a container.
+type Process struct {
+	PID     int       `json:"pid"`    // on the host
+	Parent  int       `json:"parent"` // on the host
+	UID     int       `json:"uid"`    // effective, on the host
+	State   string    `json:"state"`  // a letter of ps(1): R, S, D, T, Z, I
+	Threads int       `json:"threads"`
+	CPU     float64   `json:"cpu"`    // seconds, user and system
+	Memory  int64     `json:"memory"` // resident, bytes
+	Started time.Time `json:"started"`
+	Name    string    `json:"name"`           // of the program
+	Args    []string  `json:"args,omitempty"` // none of a zombie
+}

@@ -11,38 +11,39 @@ import (
 
 // Methods of Engine, as they are called on the wire.
 const (
-	MethodContainersCreateContainer  = "Containers.CreateContainer"
-	MethodContainersStartContainer   = "Containers.StartContainer"
-	MethodContainersRunContainer     = "Containers.RunContainer"
-	MethodContainersWaitContainer    = "Containers.WaitContainer"
-	MethodContainersStopContainer    = "Containers.StopContainer"
-	MethodContainersRestartContainer = "Containers.RestartContainer"
-	MethodContainersRenameContainer  = "Containers.RenameContainer"
-	MethodContainersKillContainer    = "Containers.KillContainer"
-	MethodContainersRemoveContainer  = "Containers.RemoveContainer"
-	MethodContainersExecContainer    = "Containers.ExecContainer"
-	MethodContainersAttachContainer  = "Containers.AttachContainer"
-	MethodContainersResizeContainer  = "Containers.ResizeContainer"
-	MethodContainersContainerLogs    = "Containers.ContainerLogs"
-	MethodContainersDiffContainer    = "Containers.DiffContainer"
-	MethodContainersCommitContainer  = "Containers.CommitContainer"
-	MethodContainersListContainers   = "Containers.ListContainers"
-	MethodContainersInspectContainer = "Containers.InspectContainer"
-	MethodImagesPullImage            = "Images.PullImage"
-	MethodImagesPushImage            = "Images.PushImage"
-	MethodImagesLogin                = "Images.Login"
-	MethodImagesLogout               = "Images.Logout"
-	MethodImagesImportImage          = "Images.ImportImage"
-	MethodImagesListImages           = "Images.ListImages"
-	MethodImagesInspectImage         = "Images.InspectImage"
-	MethodImagesRemoveImage          = "Images.RemoveImage"
-	MethodImagesTagImage             = "Images.TagImage"
-	MethodImagesImageHistory         = "Images.ImageHistory"
-	MethodImagesPruneImages          = "Images.PruneImages"
-	MethodSystemInfo                 = "System.Info"
-	MethodSystemVersion              = "System.Version"
-	MethodSystemCheckSystem          = "System.CheckSystem"
-	MethodSystemDiskUsage            = "System.DiskUsage"
+	MethodContainersCreateContainer    = "Containers.CreateContainer"
+	MethodContainersStartContainer     = "Containers.StartContainer"
+	MethodContainersRunContainer       = "Containers.RunContainer"
+	MethodContainersWaitContainer      = "Containers.WaitContainer"
+	MethodContainersStopContainer      = "Containers.StopContainer"
+	MethodContainersRestartContainer   = "Containers.RestartContainer"
+	MethodContainersRenameContainer    = "Containers.RenameContainer"
+	MethodContainersKillContainer      = "Containers.KillContainer"
+	MethodContainersRemoveContainer    = "Containers.RemoveContainer"
+	MethodContainersExecContainer      = "Containers.ExecContainer"
+	MethodContainersAttachContainer    = "Containers.AttachContainer"
+	MethodContainersResizeContainer    = "Containers.ResizeContainer"
+	MethodContainersContainerLogs      = "Containers.ContainerLogs"
+	MethodContainersDiffContainer      = "Containers.DiffContainer"
+	MethodContainersCommitContainer    = "Containers.CommitContainer"
+	MethodContainersContainerProcesses = "Containers.ContainerProcesses"
+	MethodContainersListContainers     = "Containers.ListContainers"
+	MethodContainersInspectContainer   = "Containers.InspectContainer"
+	MethodImagesPullImage              = "Images.PullImage"
+	MethodImagesPushImage              = "Images.PushImage"
+	MethodImagesLogin                  = "Images.Login"
+	MethodImagesLogout                 = "Images.Logout"
+	MethodImagesImportImage            = "Images.ImportImage"
+	MethodImagesListImages             = "Images.ListImages"
+	MethodImagesInspectImage           = "Images.InspectImage"
+	MethodImagesRemoveImage            = "Images.RemoveImage"
+	MethodImagesTagImage               = "Images.TagImage"
+	MethodImagesImageHistory           = "Images.ImageHistory"
+	MethodImagesPruneImages            = "Images.PruneImages"
+	MethodSystemInfo                   = "System.Info"
+	MethodSystemVersion                = "System.Version"
+	MethodSystemCheckSystem            = "System.CheckSystem"
+	MethodSystemDiskUsage              = "System.DiskUsage"
 )
 
 // EngineClient is Engine at the other end of a connection. Safe for concurrent use.
@@ -85,6 +86,8 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineContainersDiffContainerServe(ctx, impl, r)
 		case MethodContainersCommitContainer:
 			return engineContainersCommitContainerServe(ctx, impl, r)
+		case MethodContainersContainerProcesses:
+			return engineContainersContainerProcessesServe(ctx, impl, r)
 		case MethodContainersListContainers:
 			return engineContainersListContainersServe(ctx, impl, r)
 		case MethodContainersInspectContainer:
@@ -599,6 +602,41 @@ func engineContainersCommitContainerServe(ctx context.Context, impl Engine, r *i
 		return nil, nil, err
 	}
 	out := engineContainersCommitContainerOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineContainersContainerProcessesIn struct {
+	Name string `json:"name"`
+}
+
+type engineContainersContainerProcessesOut struct {
+	Result []Process `json:"result"`
+}
+
+// ContainerProcesses calls Containers.ContainerProcesses.
+func (c EngineClient) ContainerProcesses(ctx context.Context, name string) ([]Process, error) {
+	in := engineContainersContainerProcessesIn{
+		Name: name,
+	}
+	var out engineContainersContainerProcessesOut
+	got, err := c.C.Call(ctx, MethodContainersContainerProcesses, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineContainersContainerProcessesServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineContainersContainerProcessesIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.ContainerProcesses(ctx, in.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineContainersContainerProcessesOut{
 		Result: res0,
 	}
 	return out, nil, nil

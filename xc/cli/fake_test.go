@@ -325,6 +325,17 @@ func (f *fake) RenameContainer(_ context.Context, name, to string) error {
 	return nil
 }
 
+func (f *fake) ContainerProcesses(_ context.Context, name string) ([]api.Process, error) {
+	if _, err := f.find(name); err != nil {
+		return nil, err
+	}
+	started := time.Now().Add(-2 * time.Hour)
+	return []api.Process{
+		{PID: 7, Parent: 1, State: "S", Threads: 2, CPU: 1.5, Memory: 2_000_000, Started: started, Name: "sh", Args: []string{"sh", "-c", "a\x1bb"}},
+		{PID: 9, Parent: 7, UID: 5, State: "Z", Threads: 1, Started: started, Name: "true"},
+	}, nil
+}
+
 func (f *fake) KillContainer(_ context.Context, name, signal string) error {
 	c, err := f.find(name)
 	if err != nil {

@@ -1,0 +1,7 @@
+//go:build !linux && !freebsd
+
+package proc
+
+import "errors"
+
+func read(int) (Process, error) { return Process{}, errors.ErrUnsupported }
