@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -109,5 +110,57 @@ func TestIntegrationImagePrune(t *testing.T) {
 	}
 	if u := usage(t, e, api.UsageImages); u != (api.DiskUsage{Kind: api.UsageImages}) {
 		t.Errorf("left: %+v", u)
+	}
+}
+
+// A saved image is loaded into another engine and runs there; what is spoiled is
+// told of.
+func TestIntegrationSaveLoadAndCheck(t *testing.T) {
+	from, to := testEngine(t), testEngine(t)
+	img := importRoot(t, from, "root:1")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	saved := make(chan error, 1)
+	go func() {
+		saved <- from.SaveImages(t.Context(), api.SaveSpec{Names: []string{"root:1"}, Archive: w})
+		w.Close()
+	}()
+	loaded, err := to.LoadImages(t.Context(), api.LoadSpec{Archive: r})
+	if err := errors.Join(err, <-saved); err != nil {
+		t.Fatal(err)
+	}
+	if len(loaded) != 1 || loaded[0].ID != img.ID || loaded[0].Names[0] != "docker.io/library/root:1" {
+		t.Errorf("%+v", loaded)
+	}
+	if out, exit := sh(t, to, api.ContainerSpec{Image: "root:1"}, "echo $FROM"); out != "image\n" || exit.Code != 0 {
+		t.Errorf("%q %+v", out, exit)
+	}
+	check, err := to.CheckImages(t.Context(), api.CheckImagesOptions{})
+	if err != nil || check.Images != 1 || check.Blobs != 3 || len(check.Problems) != 0 {
+		t.Errorf("%+v, %v", check, err)
+	}
+	info, err := to.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs, err := filepath.Glob(filepath.Join(info.StateDir, "images/blobs/sha256/*"))
+	if err != nil || len(blobs) != 3 {
+		t.Fatal(blobs, err)
+	}
+	for _, b := range blobs {
+		if st, err := os.Stat(b); err == nil && st.Size() > 100_000 { // the layer
+			if err := os.Truncate(b, 1000); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if check, err = to.CheckImages(t.Context(), api.CheckImagesOptions{}); err != nil || len(check.Problems) == 0 {
+		t.Errorf("%+v, %v", check, err)
+	}
+	if err := from.SaveImages(t.Context(), api.SaveSpec{Names: []string{"nothing"}, Archive: w}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("save of nothing: %v", err)
 	}
 }

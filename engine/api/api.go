@@ -101,6 +101,15 @@ type Images interface {
 	// ImportImage makes an image of one layer from an archive of a root file
 	// system (tar, plain or compressed with gzip or zstd).
 	ImportImage(ctx context.Context, spec ImportSpec) (Image, error)
+	// SaveImages writes images as one archive: an OCI layout that also has the
+	// manifest.json of docker save.
+	SaveImages(ctx context.Context, spec SaveSpec) error
+	// LoadImages reads images from an archive: an OCI layout, or what docker
+	// save writes.
+	LoadImages(ctx context.Context, spec LoadSpec) ([]Image, error)
+	// CheckImages verifies every blob and looks that every image has its layers.
+	// If asked to, what is damaged or missing is fetched again.
+	CheckImages(ctx context.Context, opt CheckImagesOptions) (ImageCheck, error)
 	// ListImages lists images by name.
 	ListImages(ctx context.Context) ([]Image, error)
 	// InspectImage returns one image.

@@ -34,6 +34,9 @@ const (
 	MethodImagesLogin                  = "Images.Login"
 	MethodImagesLogout                 = "Images.Logout"
 	MethodImagesImportImage            = "Images.ImportImage"
+	MethodImagesSaveImages             = "Images.SaveImages"
+	MethodImagesLoadImages             = "Images.LoadImages"
+	MethodImagesCheckImages            = "Images.CheckImages"
 	MethodImagesListImages             = "Images.ListImages"
 	MethodImagesInspectImage           = "Images.InspectImage"
 	MethodImagesRemoveImage            = "Images.RemoveImage"
@@ -102,6 +105,12 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineImagesLogoutServe(ctx, impl, r)
 		case MethodImagesImportImage:
 			return engineImagesImportImageServe(ctx, impl, r)
+		case MethodImagesSaveImages:
+			return engineImagesSaveImagesServe(ctx, impl, r)
+		case MethodImagesLoadImages:
+			return engineImagesLoadImagesServe(ctx, impl, r)
+		case MethodImagesCheckImages:
+			return engineImagesCheckImagesServe(ctx, impl, r)
 		case MethodImagesListImages:
 			return engineImagesListImagesServe(ctx, impl, r)
 		case MethodImagesInspectImage:
@@ -917,6 +926,110 @@ func engineImagesImportImageServe(ctx context.Context, impl Engine, r *ipc.Reque
 	return out, nil, nil
 }
 
+type engineImagesSaveImagesIn struct {
+	Spec engineSaveSpecWire `json:"spec"`
+}
+
+// SaveImages calls Images.SaveImages.
+func (c EngineClient) SaveImages(ctx context.Context, spec SaveSpec) error {
+	var files ipc.Files
+	in := engineImagesSaveImagesIn{
+		Spec: engineSaveSpecWireTo(spec, &files),
+	}
+	got, err := c.C.Call(ctx, MethodImagesSaveImages, in, files.List, nil)
+	res := ipc.Files{List: got}
+	return res.Done(err)
+}
+
+func engineImagesSaveImagesServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineImagesSaveImagesIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	args := ipc.Files{List: r.Files}
+	arg0 := engineSaveSpecWireFrom(in.Spec, &args)
+	if err := args.Err(); err != nil {
+		return nil, nil, err
+	}
+	return nil, nil, impl.SaveImages(ctx, arg0)
+}
+
+type engineImagesLoadImagesIn struct {
+	Spec engineLoadSpecWire `json:"spec"`
+}
+
+type engineImagesLoadImagesOut struct {
+	Result []Image `json:"result"`
+}
+
+// LoadImages calls Images.LoadImages.
+func (c EngineClient) LoadImages(ctx context.Context, spec LoadSpec) ([]Image, error) {
+	var files ipc.Files
+	in := engineImagesLoadImagesIn{
+		Spec: engineLoadSpecWireTo(spec, &files),
+	}
+	var out engineImagesLoadImagesOut
+	got, err := c.C.Call(ctx, MethodImagesLoadImages, in, files.List, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineImagesLoadImagesServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineImagesLoadImagesIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	args := ipc.Files{List: r.Files}
+	arg0 := engineLoadSpecWireFrom(in.Spec, &args)
+	if err := args.Err(); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.LoadImages(ctx, arg0)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineImagesLoadImagesOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineImagesCheckImagesIn struct {
+	Opt CheckImagesOptions `json:"opt"`
+}
+
+type engineImagesCheckImagesOut struct {
+	Result ImageCheck `json:"result"`
+}
+
+// CheckImages calls Images.CheckImages.
+func (c EngineClient) CheckImages(ctx context.Context, opt CheckImagesOptions) (ImageCheck, error) {
+	in := engineImagesCheckImagesIn{
+		Opt: opt,
+	}
+	var out engineImagesCheckImagesOut
+	got, err := c.C.Call(ctx, MethodImagesCheckImages, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineImagesCheckImagesServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineImagesCheckImagesIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.CheckImages(ctx, in.Opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineImagesCheckImagesOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
 type engineImagesListImagesOut struct {
 	Result []Image `json:"result"`
 }
@@ -1352,6 +1465,50 @@ func engineImportSpecWireFrom(wire engineImportSpecWire, files *ipc.Files) Impor
 	var v ImportSpec
 	if wire.ImportSpec != nil {
 		v = *wire.ImportSpec
+	}
+	v.Archive = files.Get(wire.File0)
+	return v
+}
+
+// engineSaveSpecWire is SaveSpec with places instead of files.
+type engineSaveSpecWire struct {
+	*SaveSpec
+	File0 ipc.Ref `json:"archive,omitzero"`
+}
+
+func engineSaveSpecWireTo(v SaveSpec, files *ipc.Files) engineSaveSpecWire {
+	return engineSaveSpecWire{
+		&v,
+		files.Put(v.Archive),
+	}
+}
+
+func engineSaveSpecWireFrom(wire engineSaveSpecWire, files *ipc.Files) SaveSpec {
+	var v SaveSpec
+	if wire.SaveSpec != nil {
+		v = *wire.SaveSpec
+	}
+	v.Archive = files.Get(wire.File0)
+	return v
+}
+
+// engineLoadSpecWire is LoadSpec with places instead of files.
+type engineLoadSpecWire struct {
+	*LoadSpec
+	File0 ipc.Ref `json:"archive,omitzero"`
+}
+
+func engineLoadSpecWireTo(v LoadSpec, files *ipc.Files) engineLoadSpecWire {
+	return engineLoadSpecWire{
+		&v,
+		files.Put(v.Archive),
+	}
+}
+
+func engineLoadSpecWireFrom(wire engineLoadSpecWire, files *ipc.Files) LoadSpec {
+	var v LoadSpec
+	if wire.LoadSpec != nil {
+		v = *wire.LoadSpec
 	}
 	v.Archive = files.Get(wire.File0)
 	return v

@@ -242,7 +242,7 @@ func tlsServer(t *testing.T, clients bool) (s *server, ca string) {
 func TestCertificates(t *testing.T) {
 	s, ca := tlsServer(t, true)
 	s.push(t, "a", "1", imagetest.NewImage(t, amd64, layer(t, "f", 100)))
-	pair := s.Server.TLS.Certificates[0]
+	pair := s.TLS.Certificates[0]
 	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
 		t.Fatal(err)

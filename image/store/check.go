@@ -14,13 +14,14 @@ import (
 type Problem struct {
 	Object string // image NAME, blob DIGEST or chain ID
 	Err    error
+	Blob   digest.Digest // that is not what it was, if that is the problem
 }
 
 func (p Problem) String() string { return p.Object + ": " + p.Err.Error() }
 
 // Check reads every blob and verifies it, and looks that each named image has
 // all its blobs and chains. It changes nothing. The error is about checking
-// itself. An image without a chain is pulled, or imported, again.
+// itself. registry.Puller's Repair does something about it.
 func (m *Images) Check(ctx context.Context) ([]Problem, error) {
 	var problems []Problem
 	for b, err := range m.Blobs.Blobs() {
@@ -31,7 +32,7 @@ func (m *Images) Check(ctx context.Context) ([]Problem, error) {
 			if context.Cause(ctx) != nil {
 				return problems, context.Cause(ctx)
 			}
-			problems = append(problems, Problem{"blob " + b.Digest.String(), err})
+			problems = append(problems, Problem{Object: "blob " + b.Digest.String(), Err: err, Blob: b.Digest})
 		}
 	}
 	refs, err := m.Refs.List(ctx)
@@ -41,7 +42,7 @@ func (m *Images) Check(ctx context.Context) ([]Problem, error) {
 	for name, desc := range refs {
 		img, err := m.Load(desc)
 		if err != nil {
-			problems = append(problems, Problem{"image " + name, err})
+			problems = append(problems, Problem{Object: "image " + name, Err: err})
 			continue
 		}
 		found, err := m.checkLayers(ctx, name, img)
@@ -61,14 +62,14 @@ func (m *Images) checkLayers(ctx context.Context, name string, img Image) ([]Pro
 			err = sizeMismatch(l.Blob, size)
 		}
 		if err != nil {
-			problems = append(problems, Problem{"image " + name, err})
+			problems = append(problems, Problem{Object: "image " + name, Err: err})
 		}
 		there, err := m.Roots.Has(ctx, l.Chain)
 		if err != nil {
 			return nil, err
 		}
 		if !there {
-			problems = append(problems, Problem{"image " + name, fmt.Errorf("chain %s: %w", l.Chain, fs.ErrNotExist)})
+			problems = append(problems, Problem{Object: "image " + name, Err: fmt.Errorf("chain %s: %w", l.Chain, fs.ErrNotExist)})
 		}
 	}
 	return problems, nil

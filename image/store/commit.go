@@ -182,8 +182,19 @@ func (m *Images) mutation(ctx context.Context, source, layer ispec.Descriptor, d
 	return ispec.Descriptor{MediaType: end.MediaType, Digest: end.Digest, Size: end.Size}, nil
 }
 
-// mutable is the manifest of an image as umoci mutates it: of OCI's types, and
-// under sha256. One that is not is written anew.
+// untold is of how many layers a history does not tell. It need not tell of any,
+// but if it does then of all (image-spec, config.md): buildah refuses others.
+func untold(history []ispec.History, layers int) int {
+	for _, h := range history {
+		if !h.EmptyLayer {
+			layers--
+		}
+	}
+	return max(0, layers)
+}
+
+// mutable is the manifest of an image as umoci mutates it: of OCI's types, under
+// sha256, and with a history of all layers. One that is not is written anew.
 func (m *Images) mutable(ctx context.Context, t *trail, img Image) (ispec.Descriptor, error) {
 	raw, err := m.Blobs.Read(img.Manifest, image.MaxManifestSize)
 	if err != nil {
@@ -194,14 +205,20 @@ func (m *Images) mutable(ctx context.Context, t *trail, img Image) (ispec.Descri
 		return ispec.Descriptor{}, err
 	}
 	if img.Manifest.MediaType == ispec.MediaTypeImageManifest && manifest.Config.MediaType == ispec.MediaTypeImageConfig &&
-		img.Manifest.Digest.Algorithm() == digest.SHA256 && manifest.Config.Digest.Algorithm() == digest.SHA256 {
+		img.Manifest.Digest.Algorithm() == digest.SHA256 && manifest.Config.Digest.Algorithm() == digest.SHA256 &&
+		untold(img.Config.History, len(img.Layers)) == 0 {
 		return ispec.Descriptor{MediaType: img.Manifest.MediaType, Digest: img.Manifest.Digest, Size: img.Manifest.Size}, nil
 	}
-	config, err := m.Blobs.Read(manifest.Config, image.MaxConfigSize)
-	if err != nil {
-		return ispec.Descriptor{}, err
+	config := img.Config
+	then := config.Created
+	if then == nil { // umoci stat ends badly without a time
+		epoch := time.Unix(0, 0).UTC()
+		then = &epoch
 	}
-	if manifest.Config, err = m.Blobs.Write(ctx, t.lease, ispec.MediaTypeImageConfig, config); err != nil {
+	for range untold(config.History, len(img.Layers)) {
+		config.History = append(config.History, ispec.History{Created: then})
+	}
+	if manifest.Config, err = m.writeJSON(ctx, t.lease, ispec.MediaTypeImageConfig, config); err != nil {
 		return ispec.Descriptor{}, err
 	}
 	manifest.Versioned = specs.Versioned{SchemaVersion: 2}

@@ -45,7 +45,7 @@ func TestCommit(t *testing.T) {
 			h := got.Config.History
 			if got.Manifest.MediaType != ispec.MediaTypeImageManifest || got.Layers[0].Blob.MediaType != ispec.MediaTypeImageLayerGzip || len(got.Layers) != 2 ||
 				got.Config.Config.User != "www" || got.Config.Author != "me" || got.Config.OSVersion != "14.3" || got.Config.OS != "freebsd" ||
-				len(h) != 1 || h[0].Comment != "why" || h[0].EmptyLayer {
+				len(h) != 2 || h[1].Comment != "why" || h[0].EmptyLayer || h[1].EmptyLayer {
 				t.Errorf("%+v", got)
 			}
 			for file, want := range map[string]string{"a": "2", "b": "1"} {
@@ -62,7 +62,7 @@ func TestCommit(t *testing.T) {
 			// The configuration alone.
 			config.User = "nobody"
 			again, err := m.Commit(t.Context(), got, store.CommitOptions{Name: ref(t, "mine"), Config: config, CreatedBy: "USER"})
-			if err != nil || again.Chain != got.Chain || again.ConfigID == got.ConfigID || !again.Config.History[1].EmptyLayer {
+			if err != nil || again.Chain != got.Chain || again.ConfigID == got.ConfigID || !again.Config.History[2].EmptyLayer {
 				t.Errorf("%+v, %v", again, err)
 			}
 		})

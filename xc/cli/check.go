@@ -12,9 +12,11 @@ import (
 )
 
 const checkLong = `Each line is one thing that containers need, or that something one can do with
-them needs. Below are the commands that would provide what is missing. Nothing
-is changed. The exit code is 125 when something is missing without which no
-container runs.`
+them needs. Below are the commands that would provide what is missing. Then every
+blob of the images is read and verified, and every image looked at whether it has its
+layers. Nothing is changed, but with --repair, which fetches again what is damaged or
+missing of images. The exit code is 125 when something is missing without which no
+container runs, or an image is not whole.`
 
 // checkRow is a check as a template sees it.
 type checkRow struct {
@@ -23,12 +25,19 @@ type checkRow struct {
 }
 
 func checkCommand(a *App, f *pflag.FlagSet) action {
+	var opt api.CheckImagesOptions
+	f.BoolVar(&opt.Repair, "repair", false, "fetch again what is damaged or missing of images")
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
 		list, err := e.CheckSystem(ctx)
 		if err != nil {
 			return err
 		}
+		images, err := e.CheckImages(ctx, opt)
+		if err != nil {
+			return err
+		}
+		list = append(list, imageChecks(images)...)
 		rows := make([]checkRow, len(list))
 		var lacking []string
 		for i, c := range list {
@@ -53,6 +62,27 @@ func checkCommand(a *App, f *pflag.FlagSet) action {
 		}
 		return nil
 	}
+}
+
+// imageChecks are the problems of images as checks, or that there are none.
+func imageChecks(c api.ImageCheck) []api.Check {
+	var list []api.Check
+	for _, p := range c.Repaired {
+		list = append(list, api.Check{Area: "images", Name: p.Object, State: api.CheckOK, Purpose: "images", Detail: "repaired: " + p.Problem})
+	}
+	for _, p := range c.Problems {
+		list = append(list, api.Check{
+			Area: "images", Name: p.Object, State: api.CheckMissing, Required: true, Purpose: "images", Detail: p.Problem,
+			Fix: "xc system check --repair, or remove the image and pull it again",
+		})
+	}
+	if len(c.Problems) == 0 {
+		list = append(list, api.Check{
+			Area: "images", Name: "store", State: api.CheckOK, Required: true, Purpose: "images",
+			Detail: fmt.Sprintf("%d names, %d blobs verified", c.Images, c.Blobs),
+		})
+	}
+	return list
 }
 
 // printFixes prints how to get what is missing.

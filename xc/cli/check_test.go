@@ -17,6 +17,7 @@ func TestSystemCheck(t *testing.T) {
 	want := `STATE     NEED       AREA      NAME                FOR
 ok        required   kernel    vimage              networks
 missing   optional   sysctl    kern.racct.enable   limits (0)
+ok        required   images    store               images (2 names, 5 blobs verified)
 
 sysctl kern.racct.enable (limits):
     echo kern.racct.enable=1 >> /boot/loader.conf
@@ -24,7 +25,7 @@ sysctl kern.racct.enable (limits):
 	if r := f.xc(t, "system", "check"); r.code != 0 || r.out != want {
 		t.Errorf("%d %s\n%s\nwant\n%s", r.code, r.errout, r.out, want)
 	}
-	if r := f.xc(t, "system", "check", "--format", "{{.Name}} {{.State}}"); r.out != "vimage ok\nkern.racct.enable missing\n" {
+	if r := f.xc(t, "system", "check", "--format", "{{.Name}} {{.State}}"); r.out != "vimage ok\nkern.racct.enable missing\nstore ok\n" {
 		t.Errorf("template: %q %s", r.out, r.errout)
 	}
 	f.mu.Lock()
@@ -51,5 +52,17 @@ func TestGroups(t *testing.T) {
 	}
 	if r := f.xc(t, "system", "info"); r.code != 0 || !strings.Contains(r.out, "zfs") {
 		t.Errorf("info: %d %q", r.code, r.out)
+	}
+}
+
+func TestSystemCheckOfImages(t *testing.T) {
+	f := newFake(t)
+	f.imageCheck.Problems = []api.ImageProblem{{Object: "image a:1", Problem: "blob is gone"}}
+	r := f.xc(t, "system", "check", "--format", "{{.Name}} {{.State}} {{.Detail}}")
+	if r.code != 125 || r.out != "image a:1 missing blob is gone\n" {
+		t.Errorf("%+v", r)
+	}
+	if r := f.xc(t, "system", "check", "--repair"); r.code != 125 || !f.noted("check images true") || !strings.Contains(r.out, "--repair") {
+		t.Errorf("%+v", r)
 	}
 }

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"io"
 	"strings"
 	"time"
 
@@ -76,4 +77,30 @@ func (f *fake) Login(_ context.Context, spec api.LoginSpec) (string, error) {
 func (f *fake) Logout(_ context.Context, registry string) (string, error) {
 	f.note("logout %s", registry)
 	return "docker.io", nil
+}
+
+func (f *fake) SaveImages(_ context.Context, spec api.SaveSpec) error {
+	for _, n := range spec.Names {
+		if _, err := f.image(n); err != nil {
+			return err
+		}
+	}
+	_, err := spec.Archive.WriteString("archive of " + strings.Join(spec.Names, " "))
+	return err
+}
+
+func (f *fake) LoadImages(_ context.Context, spec api.LoadSpec) ([]api.Image, error) {
+	b, err := io.ReadAll(spec.Archive)
+	spec.Archive = nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.loaded, f.archive = spec, string(b)
+	return []api.Image{{ID: "sha256:loaded", Names: []string{"docker.io/library/a:1"}}}, err
+}
+
+func (f *fake) CheckImages(_ context.Context, opt api.CheckImagesOptions) (api.ImageCheck, error) {
+	f.note("check images %v", opt.Repair)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.imageCheck, nil
 }

@@ -54,6 +54,8 @@ type fake struct {
 	imported   api.ImportSpec
 	archive    string
 	committed  api.CommitSpec
+	imageCheck api.ImageCheck
+	loaded     api.LoadSpec
 	checks     []api.Check
 
 	waits, attached chan struct{} // told of each call
@@ -62,7 +64,7 @@ type fake struct {
 func newFake(t *testing.T) *fake {
 	return &fake{
 		t: t, remote: map[string]api.Image{}, programs: map[string]program{},
-		waits: make(chan struct{}, 16), attached: make(chan struct{}, 16),
+		waits: make(chan struct{}, 16), attached: make(chan struct{}, 16), imageCheck: api.ImageCheck{Images: 2, Blobs: 5},
 		images: []api.Image{{
 			ID: "sha256:" + strings.Repeat("ab", 32), Digest: "sha256:" + strings.Repeat("cd", 32),
 			Names: []string{"docker.io/library/alpine:3"}, Platform: "linux/amd64", Size: 7_654_321,

@@ -28,6 +28,7 @@ func imageCommands() []command {
 		{use: "tag IMAGE NAME", short: "Give an image another name", long: tagLong, args: cobra.ExactArgs(2), complete: completer{names: imageNames, many: true}, setup: tagCommand},
 		{use: "history [FLAGS] IMAGE", short: "Show how an image was made", args: cobra.ExactArgs(1), complete: completer{names: imageNames}, setup: historyCommand},
 	}
+	both = append(both, archiveCommands()...)
 	group := command{use: "image", short: "Look after images", sub: append([]command{
 		list.as("ls [FLAGS]"), remove.as("rm [FLAGS] IMAGE..."),
 		{use: "prune [FLAGS]", short: "Remove what no image and no container needs", long: pruneLong, args: cobra.NoArgs, setup: imagePruneCommand},
