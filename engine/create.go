@@ -164,6 +164,9 @@ func (e *Engine) planContainer(ctx context.Context, id string, spec api.Containe
 	if err := p.command(img); err != nil {
 		return p, release, err
 	}
+	if err := e.extension(&p, img); err != nil {
+		return p, release, err
+	}
 	if _, err := signalNumber(p.Signal); err != nil {
 		return p, release, err
 	}

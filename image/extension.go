@@ -1,0 +1,120 @@
+package image
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// ExtensionLabel is the label of an image's configuration under which xc's
+// extension is, as JSON. Other tools keep labels and ignore this one.
+const ExtensionLabel = "io.github.joyboyid.xc"
+
+// maxExtension bounds the extension, in bytes.
+const maxExtension = 64 << 10
+
+// Extension is what an image says that OCI's configuration has no words for:
+// docs/image-extension.md. What widens a container's rights is only ever asked
+// for: who runs it grants that, or it does not run.
+type Extension struct {
+	Version int `json:"version"` // 1
+
+	// RequiredEnv are the variables without which the image is of no use.
+	RequiredEnv []Variable `json:"required_env,omitempty"`
+
+	Allow       []string `json:"allow,omitempty"`       // FreeBSD: asks for allow.NAME of jail(8)
+	Datasets    int      `json:"datasets,omitempty"`    // FreeBSD: asks for so many datasets to administer
+	SysVIPC     string   `json:"sysvipc,omitempty"`     // "new", or asks for "inherit"; FreeBSD: without it there is none
+	SecureLevel *int     `json:"securelevel,omitempty"` // FreeBSD: security(7), 0 to 3; -1 is asked for
+	VNET        bool     `json:"vnet,omitempty"`        // it needs a network stack of its own
+}
+
+// Variable is an environment variable.
+type Variable struct {
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"` // one line, for who has to set it
+}
+
+// Values of Extension.SysVIPC.
+const (
+	SysVNew     = "new"
+	SysVInherit = "inherit"
+)
+
+var (
+	variableRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
+	allowRule    = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
+)
+
+// ParseExtension reads the extension from the labels of a configuration. It is
+// nil if there is none. A key that is unknown is an error: what an image needs
+// is not to be ignored.
+func ParseExtension(labels map[string]string) (*Extension, error) {
+	text, ok := labels[ExtensionLabel]
+	if !ok {
+		return nil, nil
+	}
+	var x Extension
+	if err := x.parse(text); err != nil {
+		return nil, fmt.Errorf("label %s: %w", ExtensionLabel, err)
+	}
+	return &x, nil
+}
+
+func (x *Extension) parse(text string) error {
+	if len(text) > maxExtension {
+		return fmt.Errorf("%d bytes, at most %d are accepted", len(text), maxExtension)
+	}
+	dec := json.NewDecoder(bytes.NewReader([]byte(text)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(x); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the object")
+	}
+	return x.check()
+}
+
+func (x *Extension) check() error {
+	switch {
+	case x.Version != 1:
+		return fmt.Errorf("version %d: only version 1 is known", x.Version)
+	case x.Datasets < 0 || x.Datasets > 64:
+		return fmt.Errorf("datasets: %d is not from 0 to 64", x.Datasets)
+	case !slices.Contains([]string{"", SysVNew, SysVInherit}, x.SysVIPC):
+		return fmt.Errorf("sysvipc: %.50q is neither %q nor %q", x.SysVIPC, SysVNew, SysVInherit)
+	case x.SecureLevel != nil && (*x.SecureLevel < -1 || *x.SecureLevel > 3):
+		return fmt.Errorf("securelevel: %d is not from -1 to 3", *x.SecureLevel)
+	}
+	for _, v := range x.RequiredEnv {
+		if !variableRule.MatchString(v.Name) {
+			return fmt.Errorf("required_env: %.50q is no name of a variable", v.Name)
+		}
+		if len(v.Description) > 256 || strings.ContainsFunc(v.Description, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return fmt.Errorf("required_env: the description of %s is not one line of at most 256 bytes", v.Name)
+		}
+	}
+	for _, a := range x.Allow {
+		if len(a) > 100 || !allowRule.MatchString(a) {
+			return fmt.Errorf("allow: %.50q is no parameter of jail(8), without its allow", a)
+		}
+	}
+	return nil
+}
+
+// Missing are the required variables that an environment does not set.
+func (x *Extension) Missing(env []string) []Variable {
+	var missing []Variable
+	for _, v := range x.RequiredEnv {
+		if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, v.Name+"=") }) {
+			missing = append(missing, v)
+		}
+	}
+	return missing
+}

@@ -1,0 +1,67 @@
+package image_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/joyboyid/xc/image"
+)
+
+func TestParseExtension(t *testing.T) {
+	if x, err := image.ParseExtension(map[string]string{"other": "label"}); x != nil || err != nil {
+		t.Errorf("%+v, %v", x, err)
+	}
+	x, err := image.ParseExtension(map[string]string{image.ExtensionLabel: `{
+		"version": 1, "allow": ["raw_sockets", "mount.tmpfs"], "sysvipc": "new", "securelevel": 2, "datasets": 1, "vnet": true,
+		"required_env": [{"name": "DB_URL", "description": "where the data is"}, {"name": "KEY"}]}`})
+	if err != nil || len(x.Allow) != 2 || *x.SecureLevel != 2 || x.Datasets != 1 || !x.VNET || x.SysVIPC != image.SysVNew {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	if m := x.Missing([]string{"KEY=", "DB_URLS=x"}); len(m) != 1 || m[0].Name != "DB_URL" {
+		t.Errorf("%+v", m)
+	}
+	for text, want := range map[string]string{
+		``:                                 "EOF",
+		`{}`:                               "version 0",
+		`{"version":2}`:                    "version 2",
+		`{"version":1}x`:                   "follows",
+		`{"version":1,"init":["/bin/sh"]}`: `unknown field "init"`,
+		`{"version":1,"sysvipc":"old"}`:    "sysvipc",
+		`{"version":1,"securelevel":4}`:    "securelevel",
+		`{"version":1,"datasets":-1}`:      "datasets",
+		`{"version":1,"allow":["mount=1 exec.start"]}`:                            "allow",
+		`{"version":1,"allow":[""]}`:                                              "allow",
+		`{"version":1,"required_env":[{"name":"A=B"}]}`:                           "required_env",
+		`{"version":1,"required_env":[{"name":"A","description":"a\u001b[31m"}]}`: "one line",
+		strings.Repeat(" ", 1<<17):                                                "at most",
+	} {
+		if _, err := image.ParseExtension(map[string]string{image.ExtensionLabel: text}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s: %v; want %s", text, err, want)
+		}
+	}
+}
+
+func FuzzParseExtension(f *testing.F) {
+	f.Add(`{"version":1,"allow":["a"],"required_env":[{"name":"A"}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		x, err := image.ParseExtension(map[string]string{image.ExtensionLabel: text})
+		if err != nil {
+			return
+		}
+		b, err := json.Marshal(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := image.ParseExtension(map[string]string{image.ExtensionLabel: string(b)}); err != nil {
+			t.Errorf("%s: %v", b, err)
+		}
+	})
+}
+
+func ExampleParseExtension() {
+	x, err := image.ParseExtension(map[string]string{image.ExtensionLabel: `{"version": 1, "required_env": [{"name": "DB_URL"}]}`})
+	fmt.Println(x.Missing([]string{"PATH=/bin"}), err)
+	// Output: [{DB_URL }] <nil>
+}
