@@ -76,7 +76,7 @@ func TestIntegrationFileSystems(t *testing.T) {
 			}
 			members := []m{
 				{name: "list", mode: 0o670}, {name: "gives/", typ: '5', mode: 0o770}, {name: "gives/f", mode: 0o640}, {name: "gives/d/", typ: '5'},
-				{name: "locked/", typ: '5', pax: map[string]string{"SCHILY.fflags": "schg,nodump"}}, {name: "locked/f", data: "x", pax: map[string]string{"SCHILY.fflags": "uappnd"}},
+				{name: "locked/", typ: '5', pax: map[string]string{"SCHILY.fflags": "schg,nodump"}}, {name: "locked/f", data: "x", pax: map[string]string{"SCHILY.fflags": "sappnd"}},
 				{name: "attrs", pax: map[string]string{"SCHILY.xattr.user.xc": "a\x00b", "SCHILY.xattr.system.xc": "sys"}},
 			}
 			if kind != "acls" {
@@ -98,7 +98,7 @@ func TestIntegrationFileSystems(t *testing.T) {
 					t.Errorf("%s has not %s: %s", name, list, tree[name])
 				}
 			}
-			for name, has := range map[string]string{"gives/f": "lists map[]", "gives/d": "lists map[]", "locked": "flags nodump,schg", "locked/f": "flags uappnd", "attrs": `"system.xc":"sys" "user.xc":"a\x00b"`} {
+			for name, has := range map[string]string{"gives/f": "lists map[]", "gives/d": "lists map[]", "locked": "flags nodump,schg", "locked/f": "flags sappnd", "attrs": `"system.xc":"sys" "user.xc":"a\x00b"`} {
 				if !strings.Contains(tree[name], has) {
 					t.Errorf("%s has not %s: %s", name, has, tree[name])
 				}

@@ -43,7 +43,7 @@ type Change struct {
 // when or where the layer was made. Where holes of sparse files are is input.
 type Packer struct {
 	Compression Compression
-	Level       int // of the compressor: gzip 1 to 9, zstd 1 to 22; zero is its default
+	Level       int // of the compressor: gzip 1 to 9; zstd 1 to 22, zero being 1
 
 	// Epoch is the latest time an entry may have: SOURCE_DATE_EPOCH. Zero: as it is.
 	Epoch time.Time

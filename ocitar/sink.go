@@ -67,7 +67,7 @@ func newSink(w io.Writer, kind Compression, level int) (*sink, error) {
 		enc, err = pgzip.NewWriterLevel(&s.stored, level)
 	case Zstd:
 		if level == 0 {
-			level = 3
+			level = 1 // half the time of 3, which makes it 5 % smaller
 		}
 		enc, err = newFrameWriter(&s.stored, zstd.EncoderLevelFromZstd(level))
 	default:

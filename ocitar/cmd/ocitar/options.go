@@ -34,7 +34,7 @@ func (p *program) confineFlag() {
 
 func (p *program) packFlags(pk *ocitar.Packer) {
 	p.flags.Var(compression{&pk.Compression}, "compression", "none, gzip or zstd")
-	p.flags.IntVar(&pk.Level, "level", 0, "of compression; 0 is the compressor's default")
+	p.flags.IntVar(&pk.Level, "level", 0, "of compression: gzip 1 to 9; zstd 1 to 22, 1 if not said; 0 is the default")
 	p.flags.BoolVar(&pk.NoSparse, "no-sparse", false, "pack holes as zeros")
 	p.flags.Func("uidmap", "map owners back: `INSIDE:OUTSIDE:SIZE`, many times", idMaps(&pk.UIDs))
 	p.flags.Func("gidmap", "the same for groups", idMaps(&pk.GIDs))
