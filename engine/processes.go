@@ -33,7 +33,7 @@ func (e *Engine) ContainerProcesses(ctx context.Context, name string) ([]api.Pro
 		}
 		list = append(list, api.Process{
 			PID: p.PID, Parent: p.Parent, UID: p.UID, State: string(p.State), Threads: p.Threads,
-			CPU: p.CPU.Seconds(), Memory: p.Memory, Started: p.Started.UTC(), Name: p.Name, Args: p.Args,
+			CPU: p.CPU.Seconds(), Waited: p.Waited.Seconds(), Memory: p.Memory, Started: p.Started.UTC(), Name: p.Name, Args: p.Args,
 		})
 	}
 	return list, nil

@@ -18,6 +18,7 @@ const (
 	kinfoRSS     = 264 // pages
 	kinfoRuntime = 328 // microseconds
 	kinfoStart   = 336 // struct timeval
+	kinfoWaited  = 352 // struct timeval
 	kinfoStat    = 388
 	kinfoComm    = 447 // 20 bytes
 	kinfoThreads = 596
@@ -35,6 +36,7 @@ func parseKinfo(b []byte, pageSize int) (p Process, err error) {
 	p = Process{
 		PID: number(kinfoPID), Parent: number(kinfoParent), UID: number(kinfoUID), Threads: number(kinfoThreads),
 		Memory: long(kinfoRSS) * int64(pageSize), CPU: time.Duration(long(kinfoRuntime)) * time.Microsecond,
+		Waited:  time.Duration(long(kinfoWaited))*time.Second + time.Duration(long(kinfoWaited+8))*time.Microsecond,
 		Started: time.Unix(long(kinfoStart), long(kinfoStart+8)*1000),
 	}
 	name := b[kinfoComm : kinfoComm+20]

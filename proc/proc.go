@@ -19,6 +19,7 @@ type Process struct {
 	State   byte          // as in ps(1): R runs, S sleeps, D waits for a disk, T is stopped, Z is a zombie, I is being made or idle
 	Started time.Time     // to 10 ms on Linux
 	CPU     time.Duration // of all its threads, user and system
+	Waited  time.Duration // CPU of its children that have ended and it has waited for, and of theirs
 	Memory  int64         // resident, in bytes
 	Threads int
 }

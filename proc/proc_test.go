@@ -43,9 +43,9 @@ func TestRead(t *testing.T) {
 }
 
 func TestParseStat(t *testing.T) {
-	const line = "4242 (a (b) c) S 17 4242 4242 0 -1 4194304 107 0 0 0 150 75 0 0 20 0 3 0 12345 8192000 200 18446744073709551615 1 1\n"
+	const line = "4242 (a (b) c) S 17 4242 4242 0 -1 4194304 107 0 0 0 150 75 3 4 20 0 3 0 12345 8192000 200 18446744073709551615 1 1\n"
 	p, started, err := parseStat(line, 4096)
-	want := Process{PID: 4242, Parent: 17, Name: "a (b) c", State: 'S', CPU: 2250 * time.Millisecond, Memory: 200 * 4096, Threads: 3}
+	want := Process{PID: 4242, Parent: 17, Name: "a (b) c", State: 'S', CPU: 2250 * time.Millisecond, Waited: 70 * time.Millisecond, Memory: 200 * 4096, Threads: 3}
 	if err != nil || !reflect.DeepEqual(p, want) || started != 123450*time.Millisecond {
 		t.Errorf("%+v, %v, %v", p, started, err)
 	}

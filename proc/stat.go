@@ -23,7 +23,7 @@ func parseStat(text string, pageSize int) (p Process, started time.Duration, err
 	p.Name = text[open+1 : end]
 	fields := strings.Fields(text[end+1:]) // from the third on
 	const (
-		state, ppid, utime, stime, threads, starttime, rss = 0, 1, 11, 12, 17, 19, 21
+		state, ppid, utime, stime, cutime, cstime, threads, starttime, rss = 0, 1, 11, 12, 13, 14, 17, 19, 21
 	)
 	if len(fields) <= rss || len(fields[state]) != 1 {
 		return p, 0, fmt.Errorf("stat %q: %w: %d fields", text, fs.ErrInvalid, len(fields))
@@ -38,6 +38,7 @@ func parseStat(text string, pageSize int) (p Process, started time.Duration, err
 	}
 	p.PID, p.Parent = int(number(strings.TrimSpace(text[:open]))), int(number(fields[ppid]))
 	p.CPU = time.Duration(number(fields[utime])+number(fields[stime])) * (time.Second / userHZ)
+	p.Waited = time.Duration(number(fields[cutime])+number(fields[cstime])) * (time.Second / userHZ)
 	p.Threads = int(number(fields[threads]))
 	p.Memory = number(fields[rss]) * int64(pageSize)
 	return p, time.Duration(number(fields[starttime])) * (time.Second / userHZ), err

@@ -180,6 +180,7 @@ type Process struct {
 	State   string    `json:"state"`  // a letter of ps(1): R, S, D, T, Z, I
 	Threads int       `json:"threads"`
 	CPU     float64   `json:"cpu"`    // seconds, user and system
+	Waited  float64   `json:"waited"` // CPU seconds of its children that have ended and it has waited for, and of theirs
 	Memory  int64     `json:"memory"` // resident, bytes
 	Started time.Time `json:"started"`
 	Name    string    `json:"name"`           // of the program

@@ -28,6 +28,7 @@ func containerCommands() []command {
 		{use: "wait CONTAINER...", short: "Wait until containers end and print their exit codes", args: some, complete: all, setup: waitCommand},
 		{use: "logs [FLAGS] CONTAINER", short: "Show what a container has written", args: cobra.ExactArgs(1), complete: completer{names: containerNames()}, setup: logsCommand},
 		{use: "top [FLAGS] CONTAINER", short: "List the processes of a container", args: cobra.ExactArgs(1), complete: completer{names: containerNames(api.StateRunning)}, setup: topCommand},
+		{use: "stats [FLAGS] [CONTAINER...]", short: "Show what containers use, again and again", long: statsLong, args: cobra.ArbitraryArgs, complete: running, setup: statsCommand},
 		{use: "ps [FLAGS]", short: "List containers", args: cobra.NoArgs, setup: psCommand},
 	}
 }

@@ -29,3 +29,37 @@ func TestTop(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestStats(t *testing.T) {
+	f := newFake(t)
+	f.programs["x"] = func(p *process) api.Exit { <-p.signals; return api.Exit{} }
+	for _, name := range []string{"web", "db"} {
+		if r := f.xc(t, "run", "-d", "--name", name, "alpine:3", "x"); r.code != 0 {
+			t.Fatal(r)
+		}
+	}
+	r := f.xc(t, "stats", "--no-stream", "--interval", "100ms")
+	if r.code != 0 || strings.Count(r.out, "\n") != 3 || !strings.Contains(r.out, "0.0%") || !strings.Contains(r.out, "2MB") {
+		t.Errorf("%+v", r)
+	}
+	if r := f.xc(t, "stats", "--no-stream", "--interval", "100ms", "--format", "{{.Name}} {{.Processes}} {{.Threads}}", "web"); r.out != "web 2 3\n" {
+		t.Errorf("template: %+v", r)
+	}
+	var u struct {
+		Name    string
+		CPUTime float64
+		Memory  int64
+	}
+	out := f.xc(t, "stats", "--no-stream", "--interval", "100ms", "--format", "json", "db").out
+	if err := json.Unmarshal([]byte(out), &u); err != nil || u.Name != "db" || u.CPUTime != 1.5 || u.Memory != 2_000_000 {
+		t.Errorf("%s: %+v, %v", out, u, err)
+	}
+	for _, bad := range []string{"stats --no-stream nosuch", "stats --interval 1ms"} {
+		if r := f.xc(t, strings.Fields(bad)...); r.code != 125 || strings.Count(r.errout, "\n") != 1 {
+			t.Errorf("%s: %+v", bad, r)
+		}
+	}
+	if r := f.xc(t, "kill", "web", "db"); r.code != 0 {
+		t.Error(r)
+	}
+}
