@@ -1,0 +1,106 @@
+package engine_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/freebsd/mount"
+	"github.com/joyboyid/xc/jail"
+)
+
+// tally counts what could be left behind: jails and mounts of the machine, the
+// descriptors and children of this process.
+func tally(t *testing.T) string {
+	t.Helper()
+	jails := 0
+	for _, err := range jail.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		jails++
+	}
+	mounts, err := mount.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	descriptors := 0
+	for fd := range 1024 {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+			descriptors++
+		}
+	}
+	// pgrep(1) ends with 1 when there is nothing.
+	out, _ := exec.Command("pgrep", "-P", fmt.Sprint(os.Getpid())).Output()
+	return fmt.Sprintf("%d jails, %d mounts, %d descriptors, %d children", jails, len(mounts), descriptors, strings.Count(string(out), "\n"))
+}
+
+// Two hundred containers are made, run and removed, and nothing of them is left.
+func TestIntegrationCycles(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	life := func() {
+		if out, exit := sh(t, e, api.ContainerSpec{}, "echo x >/tmp/x; (sleep 0.01 &) ; exit 3"); out != "" || exit.Code != 3 {
+			t.Fatalf("%q, %+v", out, exit)
+		}
+	}
+	life() // a spare run loop, connections of the database and the like are there to stay
+	before := tally(t)
+	for range 200 {
+		life()
+	}
+	for try := 0; ; try++ { // a spare may be in the making
+		after := tally(t)
+		if after == before {
+			break
+		}
+		if try == 100 {
+			t.Fatalf("before: %s; after: %s", before, after)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if left, err := e.Leftovers(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("left on the host: %q, %v", left, err)
+	}
+}
+
+// A run loop has no open directory, whatever it is doing: jail_attach(2) would
+// refuse what it starts with EPERM.
+func TestIntegrationNoOpenDirectory(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "root", Command: []string{"sleep", "1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.StartContainer(t.Context(), c.ID, api.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if exit, err := e.ExecContainer(t.Context(), c.ID, api.ExecOptions{Args: []string{"true"}}); err != nil || exit.Code != 0 {
+			t.Fatalf("exec: %+v, %v", exit, err)
+		}
+		loops, err := exec.Command("pgrep", "-P", fmt.Sprint(os.Getpid())).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for loop := range strings.FieldsSeq(string(loops)) {
+			out, err := exec.Command("procstat", "-f", loop).Output()
+			if err != nil {
+				continue // a spare that was replaced
+			}
+			for line := range strings.Lines(string(out)) {
+				// PID COMM FD T V FLAGS …: a vnode (v) that is a directory (d), with a number.
+				if f := strings.Fields(line); len(f) > 4 && f[3] == "v" && f[4] == "d" && strings.Trim(f[2], "0123456789") == "" {
+					t.Errorf("an open directory: %s", line)
+				}
+			}
+		}
+	}
+}
