@@ -49,3 +49,35 @@ func BenchmarkHas(b *testing.B) {
 		}
 	}
 }
+
+// What a container, and a layer, cost among 2,000 images.
+func BenchmarkAmong2000Chains(b *testing.B) {
+	s, _ := open(b, dirstore.Overlay)
+	for n := range 2000 {
+		commit(b, s, chain(n), "", func(string) {})
+	}
+	b.Run("Has", func(b *testing.B) {
+		for b.Loop() {
+			if ok, err := s.Has(b.Context(), chain(1000)); !ok || err != nil {
+				b.Fatal(ok, err)
+			}
+		}
+	})
+	b.Run("CreateRemove", func(b *testing.B) {
+		for b.Loop() {
+			if err := s.Create(b.Context(), "c", chain(1000)); err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Remove(b.Context(), "c"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("List", func(b *testing.B) {
+		for b.Loop() {
+			if l, err := s.List(b.Context()); len(l) != 2000 || err != nil {
+				b.Fatal(len(l), err)
+			}
+		}
+	})
+}

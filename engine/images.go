@@ -279,6 +279,7 @@ func (e *Engine) ImportImage(ctx context.Context, spec api.ImportSpec) (api.Imag
 	if err != nil {
 		return api.Image{}, fmt.Errorf("import %s: %w", ref.Familiar(), err)
 	}
+	p.OSVersion = spec.OSVersion
 	config, err := changed(ispec.ImageConfig{}, spec.ConfigChange)
 	if err != nil {
 		return api.Image{}, fmt.Errorf("import %s: %w", ref.Familiar(), err)
@@ -293,8 +294,14 @@ func (e *Engine) ImportImage(ctx context.Context, spec api.ImportSpec) (api.Imag
 		w.CloseWithError(err) //nolint:errcheck // always nil
 	}()
 	defer context.AfterFunc(ctx, func() { archive.CloseWithError(context.Cause(ctx)) })() //nolint:errcheck // always nil
-	defer archive.Close()
-	img, err := e.images.images.Import(ctx, archive, store.ImportOptions{
+	tar, err := plain(ctx, archive)
+	if err != nil {
+		archive.Close()
+		return api.Image{}, fmt.Errorf("import %s: %w", ref.Familiar(), err)
+	}
+	defer stop(tar)
+	defer archive.Close() // before it: xz may wait for more
+	img, err := e.images.images.Import(ctx, tar, store.ImportOptions{
 		Name: ref, Platform: p,
 		Config: config,
 	})

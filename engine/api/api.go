@@ -99,7 +99,7 @@ type Images interface {
 	// Logout forgets a login. It returns the registry's name.
 	Logout(ctx context.Context, registry string) (string, error)
 	// ImportImage makes an image of one layer from an archive of a root file
-	// system (tar, plain or compressed with gzip or zstd).
+	// system (tar, plain or compressed with gzip, zstd or xz).
 	ImportImage(ctx context.Context, spec ImportSpec) (Image, error)
 	// SaveImages writes images as one archive: an OCI layout that also has the
 	// manifest.json of docker save.

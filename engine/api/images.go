@@ -79,9 +79,10 @@ type LoginSpec struct {
 
 // ImportSpec describes an image to make of a root file system.
 type ImportSpec struct {
-	Name     string   `json:"name"`
-	Archive  *os.File `json:"archive"`            // read to its end
-	Platform string   `json:"platform,omitempty"` // os/arch[/variant]; this host's when empty
+	Name      string   `json:"name"`
+	Archive   *os.File `json:"archive"`              // read to its end; plain, or compressed with gzip, zstd or xz
+	Platform  string   `json:"platform,omitempty"`   // os/arch[/variant]; this host's when empty
+	OSVersion string   `json:"os_version,omitempty"` // of the programs in it, as 14.3-RELEASE
 	ConfigChange
 }
 

@@ -22,7 +22,7 @@ func imageCommands() []command {
 		{use: "push [FLAGS] IMAGE [NAME]", short: "Bring an image to a registry", long: pushLong, args: cobra.RangeArgs(1, 2), complete: completer{names: imageNames}, setup: pushCommand},
 		{
 			use: "import [FLAGS] FILE|- NAME", short: "Make an image of the archive of a root file system",
-			long: "The archive is a tar file, plain or compressed with gzip or zstd; - is standard input.",
+			long: "The archive is a tar file, plain or compressed with gzip, zstd or xz; - is standard input.",
 			args: cobra.ExactArgs(2), complete: completer{files: true}, setup: importCommand,
 		},
 		{use: "tag IMAGE NAME", short: "Give an image another name", long: tagLong, args: cobra.ExactArgs(2), complete: completer{names: imageNames, many: true}, setup: tagCommand},
@@ -156,6 +156,7 @@ func rmiCommand(a *App, f *pflag.FlagSet) action {
 func importCommand(a *App, f *pflag.FlagSet) action {
 	var spec api.ImportSpec
 	f.StringVar(&spec.Platform, "platform", "", "os/arch[/variant] of the programs in it; this host's when missing")
+	f.StringVar(&spec.OSVersion, "os-version", "", "version of the system in it, as 14.3-RELEASE")
 	lines := f.StringArrayP("change", "c", nil, "set "+changeWords+", as a line of a Containerfile")
 	return func(ctx context.Context, e api.Engine, args []string) (err error) {
 		if err := changes(&spec.ConfigChange, *lines); err != nil {
