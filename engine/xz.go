@@ -25,8 +25,8 @@ const nobody = 65534
 // archive, ends it.
 func plain(ctx context.Context, archive io.Reader) (io.Reader, error) {
 	in := bufio.NewReaderSize(archive, 64<<10)
-	magic, err := in.Peek(len(xzMagic))
-	if string(magic) != xzMagic { // an error comes again when it is read
+	magic, _ := in.Peek(len(xzMagic))
+	if string(magic) != xzMagic { // or could not be read, which is told when it is
 		return in, nil
 	}
 	path, err := exec.LookPath("xz")
