@@ -43,4 +43,23 @@ CREATE TABLE exit ( -- of containers that are removed
 	exit BLOB NOT NULL     -- JSON
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX exit_at ON exit (at);
+`, `
+CREATE TABLE lease (
+	pool  TEXT NOT NULL,
+	addr  BLOB NOT NULL,    -- 4 or 16 bytes, which compare as addresses do
+	owner TEXT,             -- NULL: in quarantine
+	until INTEGER,          -- when quarantine ends: nanoseconds since 1970
+	PRIMARY KEY (pool, addr)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX lease_owner ON lease (pool, owner) WHERE owner IS NOT NULL;
+CREATE INDEX lease_until ON lease (pool, until) WHERE owner IS NULL;
+
+-- The addresses of lease as runs, none of which touches another: the address
+-- after a run is free, so that the next free one is found without counting.
+CREATE TABLE lease_run (
+	pool  TEXT NOT NULL,
+	first BLOB NOT NULL,
+	last  BLOB NOT NULL,
+	PRIMARY KEY (pool, first)
+) WITHOUT ROWID, STRICT;
 `}
