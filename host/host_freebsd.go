@@ -116,8 +116,8 @@ func OpenSource(path string) (*os.File, error) {
 // oPath is O_PATH of sys/fcntl.h.
 const oPath = 0x00400000
 
-func mountDataset(dataset, dir string) error {
-	return mount.Mount(mount.Entry{Type: "zfs", From: dataset, Path: dir})
+func mountDataset(dataset, dir string, options ...string) error {
+	return mount.Mount(mount.Entry{Type: "zfs", From: dataset, Path: dir, Options: options})
 }
 
 // unmount unmounts what is on dir, if anything is.

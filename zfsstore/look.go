@@ -16,7 +16,8 @@ import (
 
 // A look mounts below Dir/look-ID what a container's root was made from and
 // what it is, and takes the snapshot of that: both go when it ends, or with the
-// next Sweep.
+// next Sweep. What it was made from is the chain's file system, not its snapshot,
+// which it has not left: zfs-diff(8) of a clone wants that mounted.
 const (
 	lookPrefix   = "look-"
 	lookSnapshot = "@look"
@@ -25,12 +26,14 @@ const (
 // Look shows what the root of a container was made from and what it is now, as
 // two directories, and which paths have changed, relative to them. Now is a
 // snapshot: the container may go on. mounted is where the root is mounted; it is
-// mounted for the time if that is empty. One look at a container at a time.
+// mounted for the time if that is empty. Looks wait for each other.
 func (s *Store) Look(ctx context.Context, id, chain, mounted string, use func(old, now string, changed []zfs.Change) error) (err error) {
 	from, err := s.chain(digest.Digest(chain))
 	if err != nil {
 		return err
 	}
+	s.looking.Lock()
+	defer s.looking.Unlock()
 	l := look{s: s, id: id, dir: filepath.Join(s.Dir, lookPrefix+id)}
 	if err := l.end(ctx); err != nil { // what an earlier one has left
 		return fmt.Errorf("look at root %s: %w", id, err)
@@ -40,7 +43,7 @@ func (s *Store) Look(ctx context.Context, id, chain, mounted string, use func(ol
 			err = errors.Join(err, fmt.Errorf("look at root %s: %w", id, endErr))
 		}
 	}()
-	if err := l.begin(ctx, from+frozen, &mounted); err != nil {
+	if err := l.begin(ctx, from, &mounted); err != nil {
 		return fmt.Errorf("look at root %s: %w", id, err)
 	}
 	var changed []zfs.Change
@@ -94,7 +97,7 @@ func (l look) begin(ctx context.Context, old string, mounted *string) error {
 		}
 		*mounted = l.path("root")
 	}
-	if err := l.s.Mount(old, l.path("old")); err != nil {
+	if err := l.s.Mount(old, l.path("old"), "ro"); err != nil {
 		return err
 	}
 	return l.s.Mount(root+lookSnapshot, l.path("now"))

@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -41,8 +42,10 @@ type Store struct {
 	Tag        string // of the engine: what is ours below them
 	Dir        string // directory below which drafts are mounted
 
-	Mount   func(dataset, dir string) error
+	Mount   func(dataset, dir string, options ...string) error // options as mount(8) takes them
 	Unmount func(dir string) error // succeeds when nothing is mounted there
+
+	looking sync.Mutex // held by a look: a dataset is mounted only once
 }
 
 var _ store.Roots = (*Store)(nil)
