@@ -43,7 +43,7 @@ type Store struct {
 	Dir        string // directory below which drafts are mounted
 
 	Mount   func(dataset, dir string, options ...string) error // options as mount(8) takes them
-	Unmount func(dir string) error // succeeds when nothing is mounted there
+	Unmount func(dir string) error                             // succeeds when nothing is mounted there
 
 	looking sync.Mutex // held by a look: a dataset is mounted only once
 }
