@@ -148,8 +148,16 @@ func (l *loading) read(ctx context.Context, r io.Reader) error {
 			return fmt.Errorf("archive entry %.200q: %w", h.Name, err)
 		}
 	}
-	_, err = io.Copy(io.Discard, in) // to its end, for who writes into a pipe
-	return err
+	// To its end, for who writes into a pipe: first what is compressed, which is
+	// read ahead of us, and then what may follow.
+	_, err = io.Copy(io.Discard, plain)
+	if err == nil {
+		_, err = io.Copy(io.Discard, in)
+	}
+	if err != nil {
+		return fmt.Errorf("read archive: %w", err)
+	}
+	return nil
 }
 
 func (l *loading) entry(ctx context.Context, h *tar.Header, r io.Reader) (err error) {

@@ -129,7 +129,7 @@ func empty(secret string) int {
 	}{
 		{"made a file", os.WriteFile("/x", nil, 0o600)}, {"made a directory", os.Mkdir("x", 0o700)}, {"changed owners", os.Chown("/", 1, 1)}, {"chroot", unix.Chroot("/")},
 	} {
-		if what.err == nil {
+		if what.err == nil && (what.name != "chroot" || !keepsCapabilities) {
 			fmt.Println(what.name)
 		}
 	}
