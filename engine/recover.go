@@ -117,7 +117,7 @@ func (e *Engine) recoverContainer(ctx context.Context, c *container) error {
 func (e *Engine) recoverEnded(ctx context.Context, c *container, st state) error {
 	switch {
 	case st.Phase == api.StateRunning, st.Phase == phaseStarting:
-		e.finish(c, e.exitRecord(c.id))
+		e.finish(c, e.exitRecord(c.id), func() {})
 		return nil
 	case c.plan.Spec.AutoRemove && st.Phase == api.StateExited:
 		return e.remove(ctx, c)

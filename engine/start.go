@@ -184,10 +184,8 @@ func (e *Engine) watch(c *container, loop *host.Loop, answer <-chan ending) {
 		defer loop.Close()
 		later := time.AfterFunc(settled, e.ready)
 		end := <-answer
-		if later.Stop() {
-			e.ready()
-		}
 		if e.ctx.Err() != nil {
+			later.Stop()
 			return
 		}
 		if end.err != nil {
@@ -199,14 +197,18 @@ func (e *Engine) watch(c *container, loop *host.Loop, answer <-chan ending) {
 			return
 		}
 		defer release()
-		e.finish(c, end.exit)
+		e.finish(c, end.exit, func() { // whoever waits has its answer first
+			if later.Stop() {
+				e.ready()
+			}
+		})
 	}()
 }
 
 // finish records the end of a container's run and gives back what only a
 // running one has. The container's op is held by the caller. What fails is
-// reported; the journal keeps it.
-func (e *Engine) finish(c *container, exit control.Exit) {
+// reported; the journal keeps it. Recorded is called in between.
+func (e *Engine) finish(c *container, exit control.Exit, recorded func()) {
 	ctx := context.Background()
 	st, _ := c.get()
 	out := fromControl(exit)
@@ -218,6 +220,7 @@ func (e *Engine) finish(c *container, exit control.Exit) {
 		e.watchers.Add(1)
 		go e.recordLater(c, ended)
 	}
+	recorded()
 	if err == nil && c.plan.Spec.AutoRemove {
 		err = e.remove(ctx, c)
 	} else {

@@ -1,8 +1,3 @@
-// xc runs for milliseconds: the runtime need not look for cgroup limits first.
-//
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
-
 // Command xc runs containers: it asks xcd, over its socket, to do so.
 package main
 

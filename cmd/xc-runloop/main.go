@@ -1,5 +1,5 @@
-// The run loop chooses GOMAXPROCS itself: the runtime need not look for cgroup
-// limits at every start, nor keep their files open.
+// The run loop chooses GOMAXPROCS itself: the runtime need not keep the files of
+// cgroup limits open.
 //
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
