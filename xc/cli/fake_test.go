@@ -114,7 +114,11 @@ func (f *fake) dial(context.Context, string) (api.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &ipc.Server{Handler: api.EngineHandler(f)}
+	handle := api.EngineHandler(f)
+	s := &ipc.Server{Handler: func(ctx context.Context, r *ipc.Request) (any, []*os.File, error) {
+		defer f.sync()
+		return handle(ctx, r)
+	}}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -124,6 +128,13 @@ func (f *fake) dial(context.Context, string) (api.Engine, error) {
 	f.t.Cleanup(func() { cancel(); <-ended })
 	f.servers = append(f.servers, cancel)
 	return connection{api.EngineClient{C: ipc.NewClient(ours, ipc.Limits{})}}, nil
+}
+
+// sync orders what the engine does in a call and what the test does after its
+// answer: a socket between the two is no order to the race detector.
+func (f *fake) sync() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 }
 
 // hangUp ends all connections, as a daemon that dies does.
@@ -519,6 +530,7 @@ func (f *fake) app(t *testing.T, stdin string) (*cli.App, func(code int) result)
 		Stdin: file(stdin), Stdout: file(""), Stderr: file(""),
 	}
 	return a, func(code int) result {
+		f.sync()
 		out, _ := os.ReadFile(a.Stdout.Name())
 		errout, _ := os.ReadFile(a.Stderr.Name())
 		return result{code, string(out), string(errout)}
