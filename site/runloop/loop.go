@@ -140,8 +140,9 @@ func (l *loop) watch(p *proc, waitMain bool) {
 // end ends the container and sets the result; without an exit there is no
 // record. Only the first call counts; all return when nothing is left.
 //
-// Who waits is told before the tenant is closed, which takes the kernel a while
-// and kills nothing of main, whose tree is empty, but what exec has left.
+// Who waits is told before the tenant is closed, which takes the kernel a while.
+// It kills what exec has left, and with WaitMain the descendants of main: they may
+// live for that long.
 func (l *loop) end(exit *control.Exit) {
 	l.once.Do(func() {
 		l.retire(true)
