@@ -45,18 +45,20 @@ type Config struct {
 
 // Spec is what a container is to be on this host.
 type Spec struct {
-	ID       string
-	Chain    string // chain id of the root's layers; exclusive with Dir
-	Dir      string // a given root directory
-	ReadOnly bool
-	Volatile bool // what is written into the root need not survive a power cut: it is never started again
-	Hostname string
-	Network  string // "none" or "host"
-	Linux    bool   // the root holds programs for Linux
-	Log      string // path of its log
-	Mounts   []Mount
-	Params   []string // FreeBSD: parameters of the jail, as jail(8) takes them
-	Datasets []string // FreeBSD: datasets that the jail administers
+	ID         string
+	Chain      string // chain id of the root's layers; exclusive with Dir
+	Dir        string // a given root directory
+	ReadOnly   bool
+	Volatile   bool // what is written into the root need not survive a power cut: it is never started again
+	Hostname   string
+	Network    string // NetworkOwn, NetworkHost or NetworkAlias
+	Linux      bool   // the root holds programs for Linux
+	Log        string // path of its log
+	Mounts     []Mount
+	Interfaces []Interface // see network.go
+	Publish    []Publish
+	Params     []string // FreeBSD: parameters of the jail, as jail(8) takes them
+	Datasets   []string // FreeBSD: datasets that the jail administers
 }
 
 // Mount binds a file or directory of the host into the root.
@@ -64,7 +66,7 @@ type Mount struct {
 	Source      string
 	Destination string
 	ReadOnly    bool
-	File        *os.File // Source, opened: what is mounted is this very file
+	File        *os.File // Source, opened: what is mounted is this very file. nil: a file of the engine's own
 }
 
 // NativeOS is the operating system of this host, as image-spec names it.

@@ -153,6 +153,9 @@ func (h *Host) mountPath(id string) string { return filepath.Join(h.mountDir(), 
 // Run returns the steps for what a running container has: the mounts, the
 // jail, and last the run loop, whose connection is left in loop.
 func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, loop *Loop) ([]site.Step, error) {
+	if err := checkSpec(s); err != nil {
+		return nil, err
+	}
 	o, err := parseParams(s.Params)
 	if err != nil {
 		return nil, err
@@ -161,7 +164,7 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 	name := h.jailName(s.ID)
 	steps := []site.Step{h.mountStep(s, o, root), step(kindJail, thing{Name: name}, func(context.Context) error {
 		id, err := jail.Create(jail.Merge(jailParams(s, name, root), o.params...)...)
-		if err != nil || s.Network == "host" {
+		if err != nil || s.Network == NetworkHost {
 			return err
 		}
 		return h.loopback(id)
@@ -203,7 +206,7 @@ func jailParams(s Spec, name, root string) []jail.Param {
 		jail.String("name", name), jail.String("path", root), jail.String("host.hostname", s.Hostname),
 		jail.Flag("persist"), jail.Int("enforce_statfs", 2), jail.Bool("allow.set_hostname", false),
 	}
-	if s.Network == "host" {
+	if s.Network == NetworkHost {
 		p = append(p, jail.Int("ip4", jail.Inherit), jail.Int("ip6", jail.Inherit))
 	} else {
 		p = append(p, jail.Int("vnet", jail.New))

@@ -139,6 +139,9 @@ func (h *Host) spareOf(id string) *spare {
 // the run loop and leaves the connection to it in loop. On Linux everything
 // else (namespaces, mounts) is the run loop's to make, and dies with it.
 func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, loop *Loop) ([]site.Step, error) {
+	if err := checkSpec(s); err != nil {
+		return nil, err
+	}
 	// One that is ready cannot be given the files of mounts any more.
 	if len(s.Mounts) > 0 {
 		h.dropSpare(h.spareOf(s.ID))
