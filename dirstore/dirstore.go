@@ -110,6 +110,9 @@ func open(dir string, opt *Options) (*Store, error) {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
 			return nil, err
 		}
+		if name == "" {
+			Spread(dir)
+		}
 	}
 	s := &Store{dir: dir, pinned: map[string]int{}}
 	b, err := os.ReadFile(filepath.Join(dir, modeName))

@@ -81,6 +81,9 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make directory: %w", err)
 		}
+		if dir == e.cfg.StateDir {
+			host.Spread(dir) // before there is anything in it
+		}
 	}
 	// The kernel tells of mounts by their real paths.
 	for _, dir := range []*string{&e.cfg.StateDir, &e.cfg.RunDir, &e.cfg.LogsDir} {

@@ -63,3 +63,7 @@ func (r dirRoots) List(ctx context.Context) (map[digest.Digest]digest.Digest, er
 	}
 	return out, err
 }
+
+// Spread tells the file system that what will be in the directories of dir has
+// nothing to do with each other; see [dirstore.Spread].
+func Spread(dir string) { dirstore.Spread(dir) }
