@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"io/fs"
@@ -50,23 +51,38 @@ func (h *Host) NewID() string {
 
 func randomID() string { return "c" + strings.ToLower(rand.Text()[:11]) }
 
+// rehearsal bounds how long a run loop that is made ready is waited for.
+const rehearsal = 10 * time.Second
+
 // Ready makes a run loop ready for the next container, unless there is one.
 func (h *Host) Ready() error {
+	loop, err := h.makeSpare()
+	if err != nil || loop == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rehearsal)
+	defer cancel()
+	loop.rehearse(ctx)
+	return nil
+}
+
+// makeSpare returns nil where there is one.
+func (h *Host) makeSpare() (*started, error) {
 	h.spares.mu.Lock()
 	defer h.spares.mu.Unlock()
 	if h.spares.now != nil || h.spares.closed {
-		return nil
+		return nil, nil
 	}
 	id := randomID()
 	if err := h.makeGroup(id); err != nil {
-		return err
+		return nil, err
 	}
 	loop, err := h.startLoop(id, h.sparePath(id), nil)
 	if err != nil {
-		return errors.Join(err, h.removeSpare(id))
+		return nil, errors.Join(err, h.removeSpare(id))
 	}
 	h.spares.now = &spare{id: id, loop: loop}
-	return nil
+	return loop, nil
 }
 
 // takeSpare returns the run loop that is ready for a container, or nil.

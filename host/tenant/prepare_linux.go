@@ -40,6 +40,7 @@ func Prepare() runloop.Opener {
 		if p.err == nil {
 			p.filter, p.err = defaultFilter()
 		}
+		_, _ = parse(json.RawMessage(`{}`)) // encoding/json learns the type
 		ready <- p
 	}()
 	return func(config json.RawMessage) (runloop.Tenant, error) {

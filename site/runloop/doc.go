@@ -14,7 +14,8 @@
 //	5  its configuration, a [Config] as JSON, read to its end
 //
 // The configuration may come long after the start: a run loop can be kept ready.
-// One that gets none, since its starter has died, ends.
+// It serves meanwhile; a call that needs the tenant waits for it. A run loop that
+// gets no configuration, since its starter has died, ends.
 //
 // Arguments are "xc-runloop ID", for ps(1). The process makes a session of its
 // own, so it must not be started as the leader of a process group without
@@ -32,8 +33,8 @@
 //     with Process.WaitMain when main is. Exec'ed processes keep nothing alive.
 //  4. The tenant is closed: nothing of it lives. What is left in pipes and
 //     terminals goes to the log. The exit record is renamed into place, and
-//     synced to the disk if nobody waits. Only then is Wait answered; attached clients get a moment to read what they
-//     have not read yet; the process exits.
+//     synced to the disk if nobody waits. Only then is Wait answered; attached
+//     clients get a moment to read what they have not read yet; the process exits.
 //
 // A starter that finds the process gone reads the record with [ReadExit]; if
 // there is none, the run loop was killed (the container is lost) or main was

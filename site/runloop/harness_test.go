@@ -45,6 +45,7 @@ type site struct {
 	control.Control
 	t      testing.TB
 	client *ipc.Client // the starter's
+	config *os.File    // until configure
 	dir    string
 	cfg    runloop.Config
 	socket string
@@ -71,7 +72,22 @@ func prepare(t testing.TB, tenant fakeConfig) *site {
 		cfg: runloop.Config{ID: "c1", Dir: dir, LogPath: filepath.Join(dir, "log"), LogMax: 64 << 20, LogFiles: 2, Tenant: raw}}
 }
 
+// configure gives it its configuration.
+func (s *site) configure() {
+	s.t.Helper()
+	must(s.t, json.NewEncoder(s.config).Encode(s.cfg))
+	must(s.t, s.config.Close())
+}
+
 func (s *site) run() {
+	t := s.t
+	t.Helper()
+	s.launch()
+	s.configure()
+}
+
+// launch starts it without a configuration.
+func (s *site) launch() {
 	t := s.t
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.socket, Net: "unix"})
@@ -98,8 +114,7 @@ func (s *site) run() {
 	for _, f := range s.cmd.ExtraFiles {
 		must(t, f.Close())
 	}
-	must(t, json.NewEncoder(w).Encode(s.cfg))
-	must(t, w.Close())
+	s.config = w
 	go func() {
 		_ = s.cmd.Wait()
 		close(s.exited)

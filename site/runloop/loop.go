@@ -17,10 +17,10 @@ import (
 // loop implements control.Control. It takes over the files of the calls:
 // they are closed as soon as they have been handed on.
 type loop struct {
-	cfg    Config
+	dir    string // of the exit record; set when the tenant is ready
 	tenant *opening
-	log    *logfile.Writer // nil: none
-	hub    *hub            // of main, and of what else is logged
+	log    atomic.Pointer[logfile.Writer] // nil: none
+	hub    *hub                           // of main, and of what else is logged
 
 	starting sync.RWMutex  // held by Start, shared by Exec, until what it started is in procs
 	started  chan struct{} // closed when main runs
@@ -44,20 +44,27 @@ type loop struct {
 
 var _ control.Control = (*loop)(nil)
 
-func newLoop(cfg Config, t *opening) *loop {
-	l := &loop{cfg: cfg, tenant: t, hub: newHub(true),
+// newLoop makes a loop that answers at once; what needs the tenant waits for
+// configure.
+func newLoop() *loop {
+	return &loop{tenant: &opening{ready: make(chan struct{})}, hub: newHub(true),
 		started: make(chan struct{}), exited: make(chan struct{}), ended: make(chan struct{}), closed: make(chan struct{}),
 		procs: map[*proc]struct{}{}, execs: map[string]*proc{}}
+}
+
+// configure opens the tenant, in the background.
+func (l *loop) configure(cfg Config, open Opener) {
+	l.dir = cfg.Dir
 	if cfg.LogPath != "" {
-		l.log = &logfile.Writer{Path: cfg.LogPath, MaxBytes: cfg.LogMax, MaxFiles: cfg.LogFiles}
+		l.log.Store(&logfile.Writer{Path: cfg.LogPath, MaxBytes: cfg.LogMax, MaxFiles: cfg.LogFiles})
 	}
-	return l
+	go l.tenant.open(open, cfg.Tenant)
 }
 
 // output takes what is logged.
 func (l *loop) output(s logfile.Stream, p []byte) {
-	if l.log != nil {
-		l.log.Write(s, time.Now(), p)
+	if log := l.log.Load(); log != nil {
+		log.Write(s, time.Now(), p)
 	}
 	l.hub.publish(s, p)
 }
@@ -67,6 +74,9 @@ func (l *loop) Start(_ context.Context, main control.Process, stdio control.Stdi
 	defer closeStdio(stdio)
 	if err := check(stdio); err != nil {
 		return 0, fmt.Errorf("start main: %w", err)
+	}
+	if len(main.Args) == 0 {
+		return 0, fmt.Errorf("start main: no program: %w", fs.ErrInvalid)
 	}
 	l.starting.Lock()
 	defer l.starting.Unlock()
@@ -164,10 +174,11 @@ func (l *loop) tell(exit *control.Exit) {
 	if exit == nil {
 		l.failure = fmt.Errorf("main was never started: %w", control.ErrNotRunning)
 	} else {
+		l.tenant.get() // not before there is a directory for the record
 		exit.At = time.Now().UTC()
 		// Who waits makes the result durable; only without anybody is
 		// the record all there is, and nobody minds the milliseconds.
-		l.result, l.failure = *exit, writeExit(l.cfg.Dir, *exit, l.waiting.Load() == 0)
+		l.result, l.failure = *exit, writeExit(l.dir, *exit, l.waiting.Load() == 0)
 	}
 	l.hub.end()
 	close(l.ended)
@@ -186,8 +197,8 @@ func (l *loop) clean() {
 		p.drain()
 		p.close()
 	}
-	if l.log != nil {
-		_ = l.log.Close() // a full disk: there is nowhere to tell it
+	if log := l.log.Load(); log != nil {
+		_ = log.Close() // a full disk: there is nowhere to tell it
 	}
 }
 

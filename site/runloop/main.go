@@ -65,36 +65,43 @@ func run(prepare func() Opener, stderr *os.File) error {
 	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
 	debug.SetGCPercent(25)
 	open := prepare()
-	listener, starter, cfg, err := inherit()
+	listener, starter, err := inherit()
 	if err != nil {
 		return err
 	}
-	if err := stderr.Close(); err != nil {
-		return err
-	}
-	// The tenant is opened beside: the starter's first words are read meanwhile.
-	l := newLoop(cfg, openTenant(open, cfg.Tenant))
-	l.serve(listener, starter)
-	return l.failure
-}
-
-// inherit takes over the descriptors and reads the configuration.
-func inherit() (net.Listener, *ipc.Conn, Config, error) {
+	// The starter is answered at once: all of the program that a start needs has
+	// run once when the configuration comes.
+	l := newLoop()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		l.serve(listener, starter)
+	}()
 	f := os.NewFile(fdConfig, "configuration")
 	cfg, err := readConfig(f)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, nil, cfg, err
+		return err
 	}
+	l.configure(cfg, open)
+	if err := stderr.Close(); err != nil {
+		return err
+	}
+	<-served
+	return l.failure
+}
+
+// inherit takes over the descriptors of the control socket.
+func inherit() (net.Listener, *ipc.Conn, error) {
 	conn, err := ipc.FileConn(os.NewFile(fdStarter, "starter"))
 	if err != nil {
-		return nil, nil, cfg, err
+		return nil, nil, err
 	}
-	f = os.NewFile(fdListener, "listener")
+	f := os.NewFile(fdListener, "listener")
 	listener, err := net.FileListener(f)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, nil, cfg, errors.Join(err, conn.Close())
+		return nil, nil, errors.Join(err, conn.Close())
 	}
-	return listener, conn, cfg, nil
+	return listener, conn, nil
 }
 
 // detach makes the process independent of who started it.

@@ -295,6 +295,54 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// One that is kept ready answers, refuses what it can refuse, and starts main
+// once it knows its tenant. Its starter's end ends it.
+func TestBeforeConfiguration(t *testing.T) {
+	t.Run("configured later", func(t *testing.T) {
+		s := prepare(t, fakeConfig{})
+		s.launch()
+		if st, err := s.State(t.Context()); err != nil || st.Loop != s.cmd.Process.Pid || st.Main != 0 {
+			t.Errorf("state %+v, %v", st, err)
+		}
+		if _, err := s.Control.Start(t.Context(), control.Process{}, control.Stdio{}); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("start of nothing: %v", err)
+		}
+		pid := make(chan int)
+		go func() {
+			n, err := s.Control.Start(t.Context(), sh("exit 3"), control.Stdio{})
+			if err != nil {
+				t.Error(err)
+			}
+			pid <- n
+		}()
+		select {
+		case <-pid:
+			t.Error("it started main in no tenant")
+		case <-time.After(50 * time.Millisecond):
+		}
+		s.configure()
+		if n := <-pid; n == 0 {
+			t.Error("no pid")
+		}
+		if e := s.waitRecord(); e.Code != 3 {
+			t.Errorf("record %+v", e)
+		}
+	})
+	t.Run("never configured", func(t *testing.T) {
+		s := prepare(t, fakeConfig{})
+		s.launch()
+		_, err := s.State(t.Context())
+		must(t, err)
+		must(t, s.client.Close())
+		must(t, s.config.Close())
+		<-s.exited
+		s.stderr.Reset() // it says so
+		if _, err := runloop.ReadExit(s.cfg.Dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("record: %v", err)
+		}
+	})
+}
+
 func TestBadConfiguration(t *testing.T) {
 	for name, change := range map[string]func(*runloop.Config){
 		"no id":        func(c *runloop.Config) { c.ID = "" },

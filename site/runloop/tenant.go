@@ -62,18 +62,14 @@ type opening struct {
 	tenant Tenant
 }
 
-// openTenant begins to open a tenant. What goes wrong Start tells the starter.
-func openTenant(open Opener, config json.RawMessage) *opening {
-	o := &opening{ready: make(chan struct{})}
-	go func() {
-		defer close(o.ready)
-		t, err := open(config)
-		if err != nil {
-			t = noTenant{fmt.Errorf("open tenant: %w", err)}
-		}
-		o.tenant = t
-	}()
-	return o
+// open opens the tenant. What goes wrong Start tells the starter.
+func (o *opening) open(open Opener, config json.RawMessage) {
+	defer close(o.ready)
+	t, err := open(config)
+	if err != nil {
+		t = noTenant{fmt.Errorf("open tenant: %w", err)}
+	}
+	o.tenant = t
 }
 
 // get waits for the tenant.
