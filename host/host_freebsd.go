@@ -156,6 +156,9 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 	if err := checkSpec(s); err != nil {
 		return nil, err
 	}
+	if len(s.Interfaces) > 0 {
+		return nil, errNetworks(Network{Name: s.Interfaces[0].Network})
+	}
 	o, err := parseParams(s.Params)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -118,6 +119,8 @@ func (h *Host) Table() site.Table {
 		kindSocket:  undo(removeSocket),
 		kindCgroup:  undo(h.removeCgroup),
 		kindRunLoop: undo(removeLoop),
+
+		kindInterface: undo(h.removeInterface),
 	}
 }
 
@@ -143,7 +146,7 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 		return nil, err
 	}
 	// One that is ready cannot be given the files of mounts any more.
-	if len(s.Mounts) > 0 {
+	if slices.ContainsFunc(s.Mounts, func(m Mount) bool { return m.File != nil }) {
 		h.dropSpare(h.spareOf(s.ID))
 	}
 	spare := h.takeSpare(s.ID)
@@ -172,9 +175,15 @@ func (h *Host) runSteps(s Spec, spare *started, config func(tenant json.RawMessa
 	}
 	var files []*os.File
 	for _, m := range s.Mounts {
-		t.Mounts = append(t.Mounts, tenant.Mount{FD: firstFile + len(files), Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly})
-		files = append(files, m.File)
+		mount := tenant.Mount{Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly}
+		if m.File != nil {
+			mount.FD = firstFile + len(files)
+			files = append(files, m.File)
+		}
+		t.Mounts = append(t.Mounts, mount)
 	}
+	t.Interfaces = h.tenantInterfaces(s)
+	steps = append(steps, h.interfaceSteps(s)...)
 	b, err := json.Marshal(t)
 	if err != nil {
 		return nil, err

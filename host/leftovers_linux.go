@@ -37,7 +37,7 @@ func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 	for _, id := range roots {
 		add("root", id, id)
 	}
-	if err := h.leftMounts(add); err != nil {
+	if err := errors.Join(h.leftMounts(add), h.leftInterfaces(ids, add)); err != nil {
 		return nil, err
 	}
 	return left, leftLoops(h.cfg.SitesDir, add)

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -94,6 +95,25 @@ func (h *Host) ourName(name string) bool {
 	return len(name) == len(h.cfg.Tag)+9 && strings.HasPrefix(name, h.cfg.Tag)
 }
 
+// ownerOf is the id among ids of the container or network that an interface of
+// ours belongs to; "" if there is none.
+func (h *Host) ownerOf(name string, ids map[string]bool) string {
+	for id := range ids {
+		if len(id) > 9 && name[:len(name)-1] == h.cfg.Tag+id[1:9] {
+			return id
+		}
+	}
+	return ""
+}
+
+// MAC makes an address of words that no other words have, for all that is
+// known: one that is administered locally (IEEE 802, the second bit).
+func MAC(words ...string) net.HardwareAddr {
+	sum := sha256.Sum256([]byte(strings.Join(words, " ")))
+	sum[0] = sum[0]&^3 | 2
+	return sum[:6]
+}
+
 // checkSpec tells what of networks does not fit together in a Spec.
 func checkSpec(s Spec) error {
 	switch {
@@ -101,8 +121,6 @@ func checkSpec(s Spec) error {
 		return fmt.Errorf("%d networks: %w: %d at the most", len(s.Interfaces), fs.ErrInvalid, MaxInterfaces)
 	case s.Network == NetworkHost && len(s.Interfaces) > 0:
 		return fmt.Errorf("network %s: %w: it is the host's own", s.Network, fs.ErrInvalid)
-	case len(s.Interfaces) > 0:
-		return fmt.Errorf("network %s: %w", s.Interfaces[0].Network, errors.ErrUnsupported)
 	case len(s.Publish) > 0:
 		return fmt.Errorf("published ports: %w", errors.ErrUnsupported)
 	}

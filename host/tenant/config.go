@@ -37,6 +37,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 )
 
 // Config describes a tenant.
@@ -53,9 +54,10 @@ type Config struct {
 	Root     Root    `json:"root,omitzero"`
 	ReadOnly bool    `json:"read_only,omitempty"` // the root, once the mount points are made
 	Mounts   []Mount `json:"mounts,omitempty"`    // in this order
-	// Network is "none", a network namespace with a loopback interface only, or
-	// "host", that of the run loop.
-	Network string `json:"network,omitempty"`
+	// Network is "none", a network namespace with a loopback interface and
+	// Interfaces, or "host", that of the run loop.
+	Network    string      `json:"network,omitempty"`
+	Interfaces []Interface `json:"interfaces,omitempty"`
 	// Cgroup is this site's own directory of a cgroup2 hierarchy. It must exist
 	// and be without processes and controllers of its own (cgroup.subtree_control).
 	// Groups are made below it and removed by Close; the directory itself stays.
@@ -96,6 +98,18 @@ type Mount struct {
 	Source      string `json:"source,omitempty"`
 	Destination string `json:"destination"` // absolute, in the root; made when missing
 	ReadOnly    bool   `json:"read_only,omitempty"`
+}
+
+// Interface is one end of a pair, whose other end is a port of a bridge of the
+// run loop's network namespace; Linux. The pair is gone when the tenant is.
+type Interface struct {
+	Name     string         `json:"name"` // in the tenant
+	Peer     string         `json:"peer"` // of the other end
+	Bridge   string         `json:"bridge"`
+	MAC      string         `json:"mac,omitempty"` // as net.ParseMAC takes it; empty: a random one
+	MTU      int            `json:"mtu,omitempty"` // bytes; 0: the bridge's
+	Addrs    []netip.Prefix `json:"addrs,omitempty"`
+	Gateways []netip.Addr   `json:"gateways,omitempty"` // default routes
 }
 
 // parse reads and checks a configuration. Keys it does not know are errors.

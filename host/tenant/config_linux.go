@@ -26,6 +26,9 @@ func (c *Config) check() error {
 	if c.Network != "none" && c.Network != "host" {
 		return fmt.Errorf("unknown network %q: it is %q or %q", c.Network, "none", "host")
 	}
+	if c.Network == "host" && len(c.Interfaces) > 0 {
+		return errors.New("the host's network is given no interfaces")
+	}
 	if c.Jail != 0 || c.Path != "" {
 		return errors.New("jail and path are of FreeBSD")
 	}

@@ -53,6 +53,9 @@ func open(c *Config) (*space, error) {
 			return nil, errors.Join(err, s.Close())
 		}
 		fds = append(fds, net)
+		if err := connect(net, c.ID, c.Interfaces); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	if _, err := s.wire.call(request{setup: setup}, fds, nil); err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -70,6 +70,9 @@ func (p *prepared) setup(c *Config) error {
 		return err
 	}
 	if c.Network == "none" {
+		if err := connect(p.net, c.ID, c.Interfaces); err != nil {
+			return err
+		}
 		fds, p.net = append(fds, p.net), -1
 	}
 	p.space.id = c.ID
