@@ -52,10 +52,18 @@ func furnish(dir string, args []string) error {
 		return err
 	}
 	defer root.Close()
+	proc, err1 := ns.Proc()
+	sys, err2 := ns.Sys()
+	dev, err3 := ns.Dev(ns.DevOptions{})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
 	for _, step := range []func() error{
 		func() error { return root.Set(ns.NoDev) },
-		root.Pivot, ns.Proc, ns.Sys,
-		func() error { return ns.Dev(ns.DevOptions{}) },
+		root.Pivot,
+		func() error { return proc.Place("/proc") },
+		func() error { return sys.Place("/sys") },
+		func() error { return dev.Place("/dev") },
 		func() error { return ns.Mask(ns.MaskedPaths()...) },
 		func() error { return ns.ReadOnly(ns.ReadOnlyPaths()...) },
 		func() error { return ns.Hostname("sandbox") },

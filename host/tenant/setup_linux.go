@@ -37,7 +37,7 @@ func (k *keeper) setup(c *setupRequest, sources []int) error {
 	if err := enterRoot(c); err != nil {
 		return err
 	}
-	if err := furnish(c, sources); err != nil {
+	if err := k.made.furnish(c, sources); err != nil {
 		return err
 	}
 	if c.hostname != "" {
@@ -79,10 +79,49 @@ func openRoot(r Root) (*ns.Tree, error) {
 	return t, nil
 }
 
+// furniture is what every root gets, attached nowhere yet.
+type furniture struct {
+	proc *ns.Tree
+	dev  *ns.Devices
+	err  error
+}
+
+func makeFurniture() furniture {
+	proc, err := ns.Proc()
+	if err != nil {
+		return furniture{err: err}
+	}
+	dev, err := ns.Dev(ns.DevOptions{})
+	return furniture{proc, dev, err}
+}
+
+// place puts the furniture where it belongs, in the root the stub has pivoted to.
+func (f *furniture) place(shmSize int) error {
+	if f.err != nil {
+		return f.err
+	}
+	if shmSize > 0 {
+		dev, err := ns.Dev(ns.DevOptions{ShmSize: int64(shmSize)})
+		if err != nil {
+			return err
+		}
+		if err := f.dev.Close(); err != nil {
+			return err
+		}
+		f.dev = dev
+	}
+	sys, err := ns.Sys() // of the network namespace, which the stub is in by now
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.proc.Place("/proc"), sys.Place("/sys"), f.dev.Place("/dev"),
+		f.proc.Close(), sys.Close(), f.dev.Close())
+}
+
 // furnish mounts what a container expects, then the volumes, and hides last
 // what must not be seen.
-func furnish(c *setupRequest, sources []int) error {
-	if err := errors.Join(ns.Proc(), ns.Sys(), ns.Dev(ns.DevOptions{ShmSize: int64(c.shmSize)})); err != nil {
+func (f *furniture) furnish(c *setupRequest, sources []int) error {
+	if err := f.place(c.shmSize); err != nil {
 		return newError("root", "", err)
 	}
 	for i, destination := range c.mounts {

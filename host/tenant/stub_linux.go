@@ -33,6 +33,7 @@ const stubSocket = 0
 
 // keeper is the stub: pid 1 of the tenant.
 type keeper struct {
+	made   furniture
 	root   *inroot.Root
 	drop   []int // capabilities that what it starts must not have
 	keep   ns.Caps
@@ -64,6 +65,8 @@ func (k *keeper) serve() error {
 	if err := isolate(); err != nil {
 		return err
 	}
+	// Before it is known what for: that may come much later.
+	k.made = makeFurniture()
 	for {
 		q, fds, err := readRequest()
 		if err != nil || q == nil {

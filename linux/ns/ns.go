@@ -6,11 +6,14 @@
 // order:
 //
 //	err := ns.Private()                       // nothing propagates to the host
-//	root, err := ns.Overlay(layers, ns.NoDev) // or ns.Clone: a tree, attached nowhere yet
+//	proc, err := ns.Proc()                    // trees, attached nowhere yet
+//	sys, err := ns.Sys()
+//	dev, err := ns.Dev(ns.DevOptions{})
+//	root, err := ns.Overlay(layers, ns.NoDev) // or ns.Clone
 //	err = root.Pivot()                        // the host's mounts are gone
-//	err = ns.Proc()
-//	err = ns.Sys()
-//	err = ns.Dev(ns.DevOptions{})
+//	err = proc.Place("/proc")
+//	err = sys.Place("/sys")
+//	err = dev.Place("/dev")
 //	err = volume.Attach("/data")
 //	err = ns.Mask(ns.MaskedPaths()...)
 //	err = ns.ReadOnly(ns.ReadOnlyPaths()...)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,7 +55,14 @@ func inside(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(volume.Set(MountReadOnly), root.Pivot(), root.Close(), Proc(), Sys(), Dev(DevOptions{ShmSize: 1 << 20}),
+	proc, err1 := Proc()
+	sys, err2 := Sys()
+	dev, err3 := Dev(DevOptions{ShmSize: 1 << 20})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	if err := errors.Join(volume.Set(MountReadOnly), root.Pivot(), root.Close(), proc.Place("/proc"), proc.Close(),
+		sys.Place("/sys"), sys.Close(), dev.Place("/dev"), dev.Close(),
 		volume.Attach("/volume"), volume.Close(), Mask(MaskedPaths()...), ReadOnly(ReadOnlyPaths()...), Hostname("inner"), Loopback()); err != nil {
 		return err
 	}
@@ -62,7 +70,11 @@ func inside(dir string) error {
 }
 
 func look() error {
-	for _, name := range []string{"/file", "/volume/data", "/proc/sys/kernel/hostname", "/proc/interrupts", "/dev/null"} {
+	for _, name := range []string{"/file", "/volume/data", "/proc/sys/kernel/hostname", "/proc/interrupts", "/dev/null", "/proc/self/mountinfo"} {
+		if name == "/proc/self/mountinfo" {
+			mountPoints()
+			continue
+		}
 		b, err := os.ReadFile(name)
 		fmt.Printf("%s %q %v\n", name, b, err)
 	}
@@ -83,11 +95,32 @@ func look() error {
 	return errors.Join(c.Close(), l.Close())
 }
 
+// mountPoints prints what is mounted where, and how.
+func mountPoints() {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line) // proc_pid_mountinfo(5)
+		i := slices.Index(f, "-")
+		if strings.HasPrefix(f[4], "/dev") || f[4] == "/proc" || f[4] == "/sys" {
+			fmt.Println(f[4], f[5], f[i+1])
+		}
+	}
+	if err != nil {
+		fmt.Println(err)
+	}
+}
+
 const insideSees = `/file "top\n" <nil>
 /volume/data "data" <nil>
 /proc/sys/kernel/hostname "inner\n" <nil>
 /proc/interrupts "" <nil>
 /dev/null "" <nil>
+/proc rw,nosuid,nodev,noexec,relatime proc
+/sys ro,nosuid,nodev,noexec,relatime sysfs
+/dev rw,nosuid,noexec,relatime tmpfs
+/dev/pts rw,nosuid,noexec,relatime devpts
+/dev/shm rw,nosuid,nodev,noexec,relatime tmpfs
+/dev/mqueue rw,nosuid,nodev,noexec,relatime mqueue
 open /volume/new: read-only file system
 open /proc/sys/kernel/hostname: read-only file system
 open /sys/firmware/x: read-only file system

@@ -34,14 +34,26 @@ func (t *Tree) Pivot() error { return errors.ErrUnsupported }
 // Close returns errors.ErrUnsupported.
 func (t *Tree) Close() error { return errors.ErrUnsupported }
 
+// Place returns errors.ErrUnsupported.
+func (t *Tree) Place(string) error { return errors.ErrUnsupported }
+
 // Proc returns errors.ErrUnsupported.
-func Proc() error { return errors.ErrUnsupported }
+func Proc() (*Tree, error) { return nil, errors.ErrUnsupported }
 
 // Sys returns errors.ErrUnsupported.
-func Sys() error { return errors.ErrUnsupported }
+func Sys() (*Tree, error) { return nil, errors.ErrUnsupported }
+
+// Devices is a /dev in the making.
+type Devices struct{}
 
 // Dev returns errors.ErrUnsupported.
-func Dev(DevOptions) error { return errors.ErrUnsupported }
+func Dev(DevOptions) (*Devices, error) { return nil, errors.ErrUnsupported }
+
+// Place returns errors.ErrUnsupported.
+func (d *Devices) Place(string) error { return errors.ErrUnsupported }
+
+// Close returns errors.ErrUnsupported.
+func (d *Devices) Close() error { return errors.ErrUnsupported }
 
 // Mask returns errors.ErrUnsupported.
 func Mask(...string) error { return errors.ErrUnsupported }

@@ -26,62 +26,153 @@ func place(path string) error {
 	return nil
 }
 
-func mount(fs, path string, flags uintptr, data string) error {
+// Place attaches the tree at path, a directory, which is made when missing. It
+// is not followed when it is a symlink, but refused.
+func (t *Tree) Place(path string) error {
 	if err := place(path); err != nil {
 		return err
 	}
-	if err := unix.Mount(fs, path, fs, flags, data); err != nil {
-		return fmt.Errorf("mount %s at %s: %w", fs, path, err)
-	}
-	return nil
+	return t.Attach(path)
 }
 
-const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+const quiet = NoSUID | NoDev | NoExec
 
-// Proc mounts the processes of the caller's pid namespace at /proc.
-func Proc() error { return mount("proc", "/proc", quiet, "") }
-
-// Sys mounts sysfs at /sys, read-only. The caller must be in the network
-// namespace that it is to show, and have made it or be root of its owner.
-func Sys() error { return mount("sysfs", "/sys", quiet|unix.MS_RDONLY, "") }
-
-// Dev mounts a /dev with the devices every program may expect and no other, an
-// instance of its own of the pseudo-terminals, and /dev/shm and /dev/mqueue. It
-// needs a umask of 0 and CAP_MKNOD.
-func Dev(o DevOptions) error {
-	if err := mount("tmpfs", "/dev", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755,size=65536k"); err != nil {
-		return err
+// newTree makes a file system of a kind that needs no device. Options without a
+// value are flags.
+func newTree(kind string, a Attr, options ...[2]string) (*Tree, error) {
+	fs, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("fsopen %s: %w", kind, err)
 	}
+	defer unix.Close(fs)
+	for _, o := range options {
+		if o[1] == "" {
+			err = unix.FsconfigSetFlag(fs, o[0])
+		} else {
+			err = unix.FsconfigSetString(fs, o[0], o[1])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: option %s: %w", kind, o[0], err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return nil, fmt.Errorf("make %s: %w%s", kind, err, complaint(fs))
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(a))
+	if err != nil {
+		return nil, fmt.Errorf("fsmount %s: %w", kind, err)
+	}
+	return &Tree{fd}, nil
+}
+
+// Proc makes a tree of the processes of the caller's pid namespace, for /proc.
+func Proc() (*Tree, error) { return newTree("proc", quiet) }
+
+// Sys makes a tree of the kernel's objects, read-only, for /sys. The caller must
+// be in the network namespace that it is to show, and have made it or be root of
+// its owner.
+func Sys() (*Tree, error) { return newTree("sysfs", quiet|MountReadOnly) }
+
+// Devices is a /dev in the making.
+type Devices struct {
+	dev   *Tree
+	below []named
+}
+
+type named struct {
+	name string
+	tree *Tree
+}
+
+// Dev makes a /dev with the devices every program may expect and no other, an
+// instance of its own of the pseudo-terminals, and /dev/shm and, of the caller's
+// ipc namespace, /dev/mqueue. It needs a umask of 0 and CAP_MKNOD.
+func Dev(o DevOptions) (*Devices, error) {
+	dev, err := newTree("tmpfs", NoSUID|NoExec, [2]string{"mode", "755"}, [2]string{"size", "65536k"})
+	if err != nil {
+		return nil, err
+	}
+	d := &Devices{dev: dev}
+	if err := errors.Join(devNodes(dev.fd), d.mounts(o)); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// devNodes makes what is in /dev itself.
+func devNodes(dir int) error {
 	// The kernel's admin-guide/devices.txt.
 	for _, d := range []struct {
 		name         string
 		major, minor uint32
 	}{
-		{"/dev/null", 1, 3}, {"/dev/zero", 1, 5}, {"/dev/full", 1, 7},
-		{"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0},
+		{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
 	} {
-		if err := unix.Mknod(d.name, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
-			return fmt.Errorf("mknod %s: %w", d.name, err)
+		if err := unix.Mknodat(dir, d.name, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
+			return fmt.Errorf("mknod /dev/%s: %w", d.name, err)
 		}
 	}
 	// The console is the first terminal that is opened in this instance.
 	for _, l := range [][2]string{
-		{"/proc/self/fd", "/dev/fd"}, {"/proc/self/fd/0", "/dev/stdin"}, {"/proc/self/fd/1", "/dev/stdout"},
-		{"/proc/self/fd/2", "/dev/stderr"}, {"pts/ptmx", "/dev/ptmx"}, {"pts/0", "/dev/console"},
+		{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
+		{"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"}, {"pts/0", "console"},
 	} {
-		if err := unix.Symlink(l[0], l[1]); err != nil {
-			return fmt.Errorf("symlink %s: %w", l[1], err)
+		if err := unix.Symlinkat(l[0], dir, l[1]); err != nil {
+			return fmt.Errorf("symlink /dev/%s: %w", l[1], err)
 		}
 	}
+	return nil
+}
+
+// mounts makes what is mounted below /dev.
+func (d *Devices) mounts(o DevOptions) error {
 	size := o.ShmSize
 	if size <= 0 {
 		size = 64 << 20
 	}
-	return errors.Join(
+	for _, m := range []struct {
+		name, kind string
+		attr       Attr
+		options    [][2]string
+	}{
 		// Group 5 is tty where there is one: glibc's grantpt(3) wants it so.
-		mount("devpts", "/dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"),
-		mount("tmpfs", "/dev/shm", quiet, "mode=1777,size="+strconv.FormatInt(size, 10)),
-		mount("mqueue", "/dev/mqueue", quiet, ""))
+		{"pts", "devpts", NoSUID | NoExec, [][2]string{{"newinstance"}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}}},
+		{"shm", "tmpfs", quiet, [][2]string{{"mode", "1777"}, {"size", strconv.FormatInt(size, 10)}}},
+		{"mqueue", "mqueue", quiet, nil},
+	} {
+		if err := unix.Mkdirat(d.dev.fd, m.name, 0o755); err != nil {
+			return fmt.Errorf("mkdir /dev/%s: %w", m.name, err)
+		}
+		t, err := newTree(m.kind, m.attr, m.options...)
+		if err != nil {
+			return fmt.Errorf("/dev/%s: %w", m.name, err)
+		}
+		d.below = append(d.below, named{m.name, t})
+	}
+	return nil
+}
+
+// Place attaches the devices at path, "/dev", as [Tree.Place] does.
+func (d *Devices) Place(path string) error {
+	if err := d.dev.Place(path); err != nil {
+		return err
+	}
+	for _, m := range d.below {
+		// By the descriptor: nobody but the maker of the tree chooses where.
+		if err := unix.MoveMount(m.tree.fd, "", d.dev.fd, m.name, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("move_mount to %s/%s: %w", path, m.name, err)
+		}
+	}
+	return nil
+}
+
+// Close closes the descriptors; devices that were not placed are gone then.
+func (d *Devices) Close() error {
+	err := d.dev.Close()
+	for _, m := range d.below {
+		err = errors.Join(err, m.tree.Close())
+	}
+	return err
 }
 
 // ReadOnly makes the files and directories read-only, whatever is written in
@@ -106,10 +197,10 @@ func ReadOnly(paths ...string) error {
 // Mask hides files behind /dev/null and directories behind an empty one. Those
 // that do not exist are skipped.
 func Mask(paths ...string) error {
-	empty := -1
+	var empty *Tree
 	defer func() {
-		if empty >= 0 {
-			unix.Close(empty)
+		if empty != nil {
+			empty.Close()
 		}
 	}()
 	for _, p := range paths {
@@ -123,11 +214,11 @@ func Mask(paths ...string) error {
 		case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 			err = unix.Mount("/dev/null", p, "", unix.MS_BIND, "")
 		default:
-			if empty < 0 {
+			if empty == nil {
 				empty, err = emptyDir()
 			}
 			if err == nil {
-				err = cover(empty, p)
+				err = cover(empty.fd, p)
 			}
 		}
 		if err != nil {
@@ -148,19 +239,6 @@ func cover(tree int, path string) error {
 }
 
 // emptyDir is a read-only file system with nothing in it.
-func emptyDir() (int, error) {
-	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(fs)
-	for _, kv := range [][2]string{{"mode", "0555"}, {"nr_inodes", "1"}} {
-		if err := unix.FsconfigSetString(fs, kv[0], kv[1]); err != nil {
-			return -1, err
-		}
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return -1, err
-	}
-	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(MountReadOnly|NoSUID|NoDev|NoExec))
+func emptyDir() (*Tree, error) {
+	return newTree("tmpfs", MountReadOnly|quiet, [2]string{"mode", "0555"}, [2]string{"nr_inodes", "1"})
 }
