@@ -102,64 +102,73 @@ func parseCall(body []byte) (method string, timeout time.Duration, params []byte
 
 const maxTimeout = 100 * 365 * 24 * time.Hour
 
-// strict is a decoder that refuses unknown fields, which encoding/json offers
-// for streams only. It is fed one text after another and pooled, because its
-// buffer costs more than the decoding.
-type strict struct {
+// decoder decodes one text after another. It is pooled, because its buffer costs
+// more than the decoding, and can refuse unknown fields, which encoding/json
+// offers for streams only.
+type decoder struct {
 	dec  *json.Decoder
 	text []byte // not read yet
 	end  bool   // the newline behind the text has been read
 	read int64  // bytes handed out
 }
 
+func newDecoder() *decoder {
+	d := &decoder{}
+	d.dec = json.NewDecoder(d)
+	return d
+}
+
+var lenient = sync.Pool{New: func() any { return newDecoder() }}
+
 var stricts = sync.Pool{New: func() any {
-	s := &strict{}
-	s.dec = json.NewDecoder(s)
-	s.dec.DisallowUnknownFields()
-	return s
+	d := newDecoder()
+	d.dec.DisallowUnknownFields()
+	return d
 }}
 
-// Read is the decoder's. A newline ends each text, so that a number is complete.
-func (s *strict) Read(p []byte) (n int, err error) {
+// Read is the json.Decoder's. A newline ends each text, so that a number is complete.
+func (d *decoder) Read(p []byte) (n int, err error) {
 	switch {
-	case len(s.text) > 0:
-		n = copy(p, s.text)
-		s.text = s.text[n:]
-	case !s.end && len(p) > 0:
-		p[0], n, s.end = '\n', 1, true
+	case len(d.text) > 0:
+		n = copy(p, d.text)
+		d.text = d.text[n:]
+	case !d.end && len(p) > 0:
+		p[0], n, d.end = '\n', 1, true
 	default:
 		return 0, io.EOF
 	}
-	s.read += int64(n)
+	d.read += int64(n)
 	return n, nil
 }
 
 // decodeStrict decodes one JSON text and refuses fields that v does not have: a
 // server never ignores what a client asked for. An empty body decodes nothing.
-func decodeStrict(b []byte, v any) error {
-	if len(b) == 0 {
-		return nil
-	}
-	s := stricts.Get().(*strict)
-	start := s.read
-	s.text, s.end = b, false
-	if err := s.dec.Decode(v); err != nil {
-		return err // a decoder does not go on after an error
-	}
-	if end := s.dec.InputOffset() - start; len(bytes.Trim(b[end:], " \t\r\n")) > 0 {
-		return errors.New("data after the JSON text")
-	}
-	s.text = nil
-	if len(b) <= pooledMax {
-		stricts.Put(s)
-	}
-	return nil
-}
+func decodeStrict(b []byte, v any) error { return decodeWith(&stricts, b, v) }
 
 // decode decodes one JSON text, fields of newer servers ignored.
 func decode(b []byte, v any) error {
-	if len(b) == 0 || v == nil {
+	if v == nil {
 		return nil
 	}
-	return json.Unmarshal(b, v)
+	return decodeWith(&lenient, b, v)
+}
+
+func decodeWith(pool *sync.Pool, b []byte, v any) error {
+	if len(b) == 0 {
+		return nil
+	}
+	d := pool.Get().(*decoder)
+	start := d.read
+	d.text, d.end = b, false
+	if err := d.dec.Decode(v); err != nil {
+		return err // a json.Decoder does not go on after an error
+	}
+	if end := d.dec.InputOffset() - start; len(bytes.Trim(b[end:], " \t\r\n")) > 0 {
+		return errors.New("data after the JSON text")
+	}
+	d.text = nil
+	if len(b) <= pooledMax {
+		pool.Put(d)
+	}
+	return nil
 }

@@ -242,6 +242,7 @@ func (c *Client) register() (uint64, *call, error) {
 	k := newCall()
 	c.last++
 	c.calls[c.last] = k
+	c.conn.w.crowd.Store(int32(len(c.calls)))
 	return c.last, k, nil
 }
 
@@ -294,6 +295,7 @@ func (c *Client) read() error {
 	switch f.kind {
 	case kindResult, kindError:
 		delete(c.calls, f.id)
+		c.conn.w.crowd.Store(int32(len(c.calls)))
 	case kindItem:
 	case kindDrain:
 		c.drain = true

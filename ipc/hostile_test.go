@@ -77,7 +77,6 @@ func TestHostileClients(t *testing.T) {
 	flags := raw(kindCall, 0, 1, "A.B\n")
 	flags[5] = 1
 	tests := map[string][]step{
-		"nothing":                       {{}},
 		"random bytes":                  {{data: random}},
 		"random bytes after the hello":  {{data: frames(hello, random)}},
 		"no hello":                      {{data: call}},
@@ -87,11 +86,7 @@ func TestHostileClients(t *testing.T) {
 		"long hello":                    {{data: raw(kindHello, 0, 0, strings.Repeat(" ", 5000)+goodHello)}},
 		"hello with descriptors":        {{hello, 1}},
 		"second hello":                  {{data: frames(hello, hello)}},
-		"half a hello":                  {{data: hello[:20]}},
-		"half a header":                 {{data: frames(hello, call[:7])}},
-		"half a body":                   {{data: frames(hello, call[:20])}},
 		"length beyond the limit":       {{data: frames(hello, huge)}},
-		"length without a body":         {{data: frames(hello, long)}},
 		"flags":                         {{data: frames(hello, flags)}},
 		"kind 0":                        {{data: frames(hello, raw(0, 0, 1, ""))}},
 		"kind 77":                       {{data: frames(hello, raw(77, 0, 1, ""))}},
@@ -104,7 +99,6 @@ func TestHostileClients(t *testing.T) {
 		"bad time":                      {{data: frames(hello, raw(kindCall, 0, 1, "A.B -1\n"))}},
 		"descriptors without a frame":   {{hello, 0}, {call[:0:0], 0}, {call, 5}},
 		"descriptors before the hello":  {{hello[:1], 3}, {hello[1:], 0}},
-		"descriptors inside a body":     {{data: frames(hello, long)}, {[]byte("A.B\n"), 3}},
 		"descriptors inside a header":   {{data: frames(hello, call[:8])}, {call[8:], 3}},
 		"fewer descriptors than said":   {{data: hello}, {raw(kindCall, 4, 1, "A.Wait\n"), 3}},
 		"more descriptors than said":    {{data: hello}, {raw(kindCall, 2, 1, "A.Wait\n"), 3}},
@@ -125,8 +119,6 @@ func TestHostileClients(t *testing.T) {
 			}
 			return "good", nil, nil
 		},
-		// So short that half a frame is soon given up; nothing is measured.
-		Limits: Limits{Hello: 50 * time.Millisecond, Stall: 50 * time.Millisecond},
 	}
 	dial, served := listening(t, s)
 	good := dial()
@@ -147,6 +139,37 @@ func TestHostileClients(t *testing.T) {
 		t.Error(err)
 	}
 	<-served
+}
+
+// Who begins and does not go on is given up. The times are so short that nobody
+// else could rely on them.
+func TestStalledClients(t *testing.T) {
+	hello := raw(kindHello, 0, 0, goodHello)
+	call := raw(kindCall, 0, 1, "A.Wait\n")
+	long := raw(kindCall, 0, 1, "")
+	binary.BigEndian.PutUint32(long, 4<<20)
+	tests := map[string][]step{
+		"nothing":                   {{}},
+		"half a hello":              {{data: hello[:20]}},
+		"half a header":             {{data: frames(hello, call[:7])}},
+		"half a body":               {{data: frames(hello, call[:20])}},
+		"descriptors inside a body": {{data: frames(hello, long)}, {[]byte("A.B\n"), 3}},
+		"length without a body":     {{data: frames(hello, long)}},
+	}
+	leaks(t)
+	s := &Server{
+		Handler: func(context.Context, *Request) (any, []*os.File, error) { return nil, nil, nil },
+		Limits:  Limits{Hello: 50 * time.Millisecond, Stall: 50 * time.Millisecond},
+	}
+	for name, steps := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := hostile(t, s)
+			play(t, c, steps)
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // hostile serves one end of a pair whatever comes of it.

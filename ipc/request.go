@@ -30,7 +30,7 @@ type Request struct {
 
 	mu     sync.Mutex
 	credit int           // bytes of items that the client takes
-	more   chan struct{} // a token when credit has grown
+	more   chan struct{} // a token when credit has grown; nil until somebody waits
 }
 
 // Decode stores the parameters in v, a pointer. Fields that v does not have are
@@ -77,9 +77,13 @@ func (r *Request) pay(size int) error {
 			r.mu.Unlock()
 			return nil
 		}
+		if r.more == nil {
+			r.more = make(chan struct{}, 1)
+		}
+		more := r.more
 		r.mu.Unlock()
 		select {
-		case <-r.more:
+		case <-more:
 		case <-r.ctx.Done():
 			return r.ctx.Err()
 		}
@@ -100,9 +104,10 @@ func (r *Request) grant(n int) error {
 
 const creditMax = 1 << 30 // bytes
 
+// signal wakes one Emit that waits. The caller holds the lock.
 func (r *Request) signal() {
 	select {
 	case r.more <- struct{}{}:
-	default:
+	default: // nobody waits, or the token is there already
 	}
 }

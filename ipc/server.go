@@ -28,6 +28,8 @@ type Server struct {
 
 	Limits Limits
 
+	workers workers
+
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
@@ -150,7 +152,7 @@ func (s *Server) begin(ctx context.Context, c *Conn) (*session, error) {
 			return nil, err
 		}
 	}
-	ss := &session{server: s, conn: c, peer: p, ctx: ctx, work: make(chan *Request), calls: map[uint64]*Request{}}
+	ss := &session{server: s, conn: c, peer: p, ctx: ctx, calls: map[uint64]*Request{}}
 	l := s.Limits.filled()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,6 +178,9 @@ func (s *Server) finish(ss *session) {
 	delete(s.sessions, ss)
 	if s.users[ss.peer.UID]--; s.users[ss.peer.UID] == 0 {
 		delete(s.users, ss.peer.UID)
+	}
+	if len(s.sessions) == 0 {
+		s.workers.dismiss()
 	}
 	if s.change != nil {
 		close(s.change)

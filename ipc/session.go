@@ -8,7 +8,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // session is one connection of a server.
@@ -18,9 +17,7 @@ type session struct {
 	peer   Peer
 	ctx    context.Context
 
-	wg   sync.WaitGroup // workers
-	work chan *Request  // to an idle one
-	idle atomic.Int32
+	wg sync.WaitGroup // calls being served
 
 	mu    sync.Mutex
 	calls map[uint64]*Request
@@ -109,52 +106,23 @@ func (s *session) call(f frame) error {
 		return fmt.Errorf("%w: %w", errProtocol, err)
 	}
 	r := &Request{Method: method, Params: params, Peer: s.peer,
-		id: f.id, session: s, frame: f, credit: s.conn.peer.Window, more: make(chan struct{}, 1)}
-	refusal, err := s.admit(r)
-	if err != nil || refusal != nil {
-		f.discard()
-	}
-	if err != nil {
-		return err
-	}
-	if refusal != nil {
-		return s.answer(f.id, nil, nil, refusal)
-	}
+		id: f.id, session: s, frame: f, credit: s.conn.peer.Window}
 	if timeout > 0 {
 		r.ctx, r.cancel = context.WithTimeout(s.ctx, timeout)
 	} else {
 		r.ctx, r.cancel = context.WithCancel(s.ctx)
 	}
-	s.mu.Lock()
-	s.calls[r.id] = r
-	s.mu.Unlock()
-	select {
-	case s.work <- r: // a worker is idle
-	default:
-		s.wg.Go(func() { s.worker(r) })
+	if refusal, err := s.admit(r); err != nil || refusal != nil {
+		r.cancel()
+		f.discard()
+		if err == nil {
+			err = s.answer(f.id, nil, nil, refusal)
+		}
+		return err
 	}
+	s.wg.Add(1)
+	s.server.workers.start(r)
 	return nil
-}
-
-// idleMax is how many workers of a connection wait for the next call. They have
-// the stack that JSON needs; a new goroutine would have to grow it each time.
-const idleMax = 4
-
-// worker serves one call after another.
-func (s *session) worker(r *Request) {
-	for r != nil {
-		s.serve(r)
-		if s.idle.Add(1) > idleMax {
-			s.idle.Add(-1)
-			return
-		}
-		select {
-		case r = <-s.work:
-		case <-s.ctx.Done():
-			r = nil
-		}
-		s.idle.Add(-1)
-	}
 }
 
 // admit counts a call.
@@ -172,7 +140,9 @@ func (s *session) admit(r *Request) (refusal, err error) {
 	case s.count > 0 && s.bytes+len(r.frame.body) > l.Bytes:
 		return &Error{Code: CodeUnavailable, Message: fmt.Sprintf("the calls running on this connection hold %d bytes", s.bytes)}, nil
 	}
+	s.calls[r.id] = r
 	s.count++
+	s.conn.w.crowd.Store(int32(s.count))
 	s.bytes += len(r.frame.body)
 	return nil, nil
 }
@@ -196,6 +166,7 @@ func (s *session) serve(r *Request) {
 	closeFiles(files)
 	s.mu.Lock()
 	s.count--
+	s.conn.w.crowd.Store(int32(s.count))
 	s.bytes -= len(r.frame.body)
 	last := s.drain && s.count == 0
 	s.mu.Unlock()

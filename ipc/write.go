@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,14 +21,21 @@ const (
 	queueFiles = 256
 )
 
+// From so many calls on, frames up to that size wait for others to go with them.
+const (
+	crowded   = 4
+	gatherMax = 4 << 10 // bytes
+)
+
 // writer puts frames on a socket. Safe for concurrent use.
 //
 // Whoever comes first writes its frame itself; who comes while a write is under
 // way leaves its frame in the queue and goes on, and the first takes the whole
 // queue with its next system call. So one call alone is one sendmsg without a
-// copy or a switch of goroutines, and a hundred at once share a few. When the
-// socket is full, what is left is given to a goroutine: a sender waits only for
-// room in the queue, and its context ends that.
+// copy or a switch of goroutines. In a crowd the first queues its frame too and
+// lets the other goroutines run before it writes: a hundred calls at once share
+// a few system calls. When the socket is full, what is left is given to a
+// goroutine: a sender waits only for room in the queue, and its context ends that.
 type writer struct {
 	conn  *net.UnixConn
 	rc    syscall.RawConn
@@ -42,6 +50,7 @@ type writer struct {
 	change chan struct{} // closed when there is room again; nil if nobody waits
 	err    error         // sticky
 	last   bool          // what is queued is the last
+	crowd  atomic.Int32  // calls under way on this connection
 
 	// Of whoever set busy.
 	once func(fd uintptr) bool // sendmsg, without waiting
@@ -113,6 +122,16 @@ func (w *writer) put(frame []byte, files []*os.File) error {
 	}
 	if w.busy {
 		return w.enqueue(frame, files)
+	}
+	if w.crowd.Load() >= crowded && len(files) == 0 && len(frame) <= gatherMax {
+		if err := w.enqueue(frame, nil); err != nil {
+			return err
+		}
+		w.busy = true
+		w.mu.Unlock()
+		runtime.Gosched() // whoever can run now, may have something to send
+		w.mu.Lock()
+		return w.flush()
 	}
 	b := batch{buf: frame}
 	if len(files) > 0 {
@@ -197,6 +216,11 @@ func (w *writer) write(b batch) error {
 	case w.n < len(b.buf):
 		return w.leave(batch{buf: b.buf[w.n:]})
 	}
+	return w.flush()
+}
+
+// flush writes the queue. Like write, it is called by who set busy.
+func (w *writer) flush() error {
 	for {
 		b, ok := w.dequeue()
 		if !ok {
