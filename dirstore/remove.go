@@ -25,9 +25,9 @@ type remover struct {
 	moved int
 }
 
-// removeTree removes parent/name, whatever it is, if it is there. It may be
+// RemoveTree removes parent/name, whatever it is, if it is there. It may be
 // interrupted at any point and called again.
-func removeTree(ctx context.Context, parent, name string) error {
+func RemoveTree(ctx context.Context, parent, name string) error {
 	// Mostly there is nothing to remove.
 	err := unix.Unlink(parent + "/" + name)
 	if err == nil || err == unix.ENOENT {

@@ -190,7 +190,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 		entries, err := os.ReadDir(s.path(dir))
 		errs = append(errs, err)
 		for _, e := range entries {
-			errs = append(errs, removeTree(ctx, s.path(dir), e.Name()))
+			errs = append(errs, RemoveTree(ctx, s.path(dir), e.Name()))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -201,7 +201,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 
 // discard removes dir/name, if it is there.
 func (s *Store) discard(ctx context.Context, dir, name string) error {
-	return removeTree(ctx, s.path(dir), name)
+	return RemoveTree(ctx, s.path(dir), name)
 }
 
 // toTrash takes dir/name away in one act.

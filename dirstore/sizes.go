@@ -15,7 +15,7 @@ import (
 func (s *Store) Sizes(ctx context.Context) (chains, roots map[string]int64, err error) {
 	chains, roots = map[string]int64{}, map[string]int64{}
 	err = s.eachLayer(func(l layer) (err error) {
-		chains[l.Chain], err = treeSize(ctx, s.path(layersName, short(l.Chain)))
+		chains[l.Chain], err = TreeSize(ctx, s.path(layersName, short(l.Chain)))
 		return err
 	})
 	if err == nil {
@@ -31,15 +31,15 @@ func (s *Store) rootSizes(ctx context.Context, roots map[string]int64) error {
 	ids, err := s.Roots()
 	for _, id := range ids {
 		if err == nil {
-			roots[id], err = treeSize(ctx, s.path(rootsName, id))
+			roots[id], err = TreeSize(ctx, s.path(rootsName, id))
 		}
 	}
 	return err
 }
 
-// treeSize adds up the blocks of what is below dir. A file with several names
+// TreeSize adds up the blocks of what is below dir. A file with several names
 // counts once; what vanishes meanwhile does not count.
-func treeSize(ctx context.Context, dir string) (n int64, err error) {
+func TreeSize(ctx context.Context, dir string) (n int64, err error) {
 	seen := map[inode]bool{}
 	err = filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
 		var st unix.Stat_t

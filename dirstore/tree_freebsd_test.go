@@ -82,11 +82,11 @@ func TestIntegrationRemoveStopsAtMounts(t *testing.T) {
 	if out, err := exec.Command("/sbin/mount_nullfs", outside, dir+"/t/mnt").CombinedOutput(); err != nil {
 		t.Fatalf("mount_nullfs: %v: %s", err, out)
 	}
-	err := removeTree(t.Context(), dir, "t")
+	err := RemoveTree(t.Context(), dir, "t")
 	_, lost := os.Stat(outside + "/precious")
 	must(t, lost, unix.Unmount(dir+"/t/mnt", 0))
 	if !errors.Is(err, syscall.EBUSY) {
 		t.Errorf("remove with something mounted: %v, want EBUSY", err)
 	}
-	must(t, removeTree(t.Context(), dir, "t"))
+	must(t, RemoveTree(t.Context(), dir, "t"))
 }

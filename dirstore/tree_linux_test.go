@@ -108,7 +108,7 @@ func TestIntegrationRemoveImmutable(t *testing.T) {
 		}
 		must(t, err)
 	}
-	must(t, removeTree(t.Context(), dir, "t"))
+	must(t, RemoveTree(t.Context(), dir, "t"))
 	if _, err := os.Lstat(dir + "/t"); !os.IsNotExist(err) {
 		t.Errorf("left: %v", err)
 	}

@@ -146,7 +146,7 @@ func compare(t *testing.T, src string) {
 	if len(got) != len(want) {
 		t.Errorf("%d names, want %d", len(got), len(want))
 	}
-	must(t, removeTree(t.Context(), filepath.Dir(dst), filepath.Base(dst)))
+	must(t, RemoveTree(t.Context(), filepath.Dir(dst), filepath.Base(dst)))
 	if _, err := os.Lstat(dst); !os.IsNotExist(err) {
 		t.Errorf("after the removal: %v", err)
 	}
@@ -166,7 +166,7 @@ func TestCloneStopsWithItsContext(t *testing.T) {
 	}
 	dir := t.TempDir()
 	must(t, os.Mkdir(filepath.Join(dir, "d"), 0o700))
-	if err := removeTree(ctx, dir, "d"); !errors.Is(err, context.Canceled) {
+	if err := RemoveTree(ctx, dir, "d"); !errors.Is(err, context.Canceled) {
 		t.Errorf("remove: %v", err)
 	}
 }
@@ -193,7 +193,7 @@ func TestRemoveOfAnyDepth(t *testing.T) {
 	deep(t, dir+"/deep", 600)
 	must(t, os.WriteFile(dir+"/deep/.deep-1", nil, 0o600)) // a name that would be used
 	must(t, os.MkdirAll(dir+"/deep/.deep-2/x", 0o700))
-	must(t, removeTree(t.Context(), dir, "deep"))
+	must(t, RemoveTree(t.Context(), dir, "deep"))
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 		t.Errorf("left: %v, %v", entries, err)
 	}
@@ -205,7 +205,7 @@ func TestRemoveOfClosedDirectories(t *testing.T) {
 	must(t, os.MkdirAll(dir+"/t/closed/below", 0o700))
 	must(t, os.WriteFile(dir+"/t/closed/below/f", nil, 0))
 	must(t, os.Chmod(dir+"/t/closed/below", 0), os.Chmod(dir+"/t/closed", 0o100), os.Chmod(dir+"/t", 0o400))
-	must(t, removeTree(t.Context(), dir, "t"))
+	must(t, RemoveTree(t.Context(), dir, "t"))
 	if _, err := os.Lstat(dir + "/t"); !os.IsNotExist(err) {
 		t.Errorf("left: %v", err)
 	}
@@ -215,7 +215,7 @@ func TestRemoveDoesNotFollow(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	must(t, os.WriteFile(outside+"/precious", nil, 0o600))
 	must(t, os.Mkdir(dir+"/t", 0o700), os.Symlink(outside, dir+"/t/link"), os.Symlink(outside, dir+"/top"))
-	must(t, removeTree(t.Context(), dir, "t"), removeTree(t.Context(), dir, "top"), removeTree(t.Context(), dir, "never"))
+	must(t, RemoveTree(t.Context(), dir, "t"), RemoveTree(t.Context(), dir, "top"), RemoveTree(t.Context(), dir, "never"))
 	if _, err := os.Stat(outside + "/precious"); err != nil {
 		t.Error(err)
 	}

@@ -16,5 +16,5 @@ func (e *Engine) CheckSystem(ctx context.Context) ([]api.Check, error) {
 	for _, c := range e.host.Check(ctx) {
 		list = append(list, api.Check(c))
 	}
-	return list, nil
+	return append(list, e.checkVolumes(ctx)...), nil
 }

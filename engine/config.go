@@ -19,6 +19,9 @@ type Config struct {
 	// none; without them the roots are directories below StateDir.
 	ImageDataset     string
 	ContainerDataset string
+	// VolumeDataset is the ZFS dataset for volumes; without it they are directories
+	// below StateDir.
+	VolumeDataset string
 	// DevfsOffset is the first devfs(8) ruleset number the engine may use;
 	// 1000 when 0.
 	DevfsOffset int

@@ -55,6 +55,7 @@ type Engine struct {
 	closed     bool
 	busy       sync.WaitGroup // operations under way
 	containers map[string]*container
+	volumes    map[string]*vol
 }
 
 var _ api.Engine = (*Engine)(nil)
@@ -68,7 +69,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
-	e := &Engine{cfg: cfg, containers: map[string]*container{}}
+	e := &Engine{cfg: cfg, containers: map[string]*container{}, volumes: map[string]*vol{}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open engine: %w", err), e.Close())
@@ -100,7 +101,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	e.journal = e.db
 	e.host, err = host.Open(ctx, host.Config{
 		Tag: e.db.Tag(), StateDir: e.cfg.StateDir, RunDir: e.cfg.RunDir, SitesDir: e.sitesDir(),
-		ImageDataset: e.cfg.ImageDataset, ContainerDataset: e.cfg.ContainerDataset,
+		ImageDataset: e.cfg.ImageDataset, ContainerDataset: e.cfg.ContainerDataset, VolumeDataset: e.cfg.VolumeDataset,
 		DevfsOffset: e.cfg.DevfsOffset, RunLoop: e.cfg.RunLoop,
 	})
 	if err != nil {

@@ -79,6 +79,7 @@ func config(dir string) engine.Config {
 	c := engine.Config{StateDir: filepath.Join(dir, "state"), RunDir: filepath.Join(dir, "run"), Spare: true}
 	if parent := os.Getenv(datasetEnv); parent != "" {
 		c.ImageDataset, c.ContainerDataset = datasets(parent, dir)
+		c.VolumeDataset = volumeDataset(parent, dir)
 	}
 	return c
 }
@@ -92,6 +93,9 @@ func datasets(parent, dir string) (images, containers string) {
 	return base + "-images", base + "-containers"
 }
 
+// volumeDataset is the dataset for the volumes of an engine in dir.
+func volumeDataset(parent, dir string) string { return parent + "/" + filepath.Base(dir) + "-volumes" }
+
 // makeDatasets makes the datasets for an engine in dir, if it is to have some.
 func makeDatasets(t testing.TB, dir string) {
 	t.Helper()
@@ -100,7 +104,7 @@ func makeDatasets(t testing.TB, dir string) {
 		return
 	}
 	images, containers := datasets(parent, dir)
-	for _, d := range []string{images, containers} {
+	for _, d := range []string{images, containers, volumeDataset(parent, dir)} {
 		if out, err := exec.Command("zfs", "create", "-p", "-o", "mountpoint=none", d).CombinedOutput(); err != nil {
 			t.Fatalf("zfs create %s: %v: %s", d, err, out)
 		}
@@ -124,6 +128,13 @@ func closeClean(t *testing.T, e *engine.Engine) {
 		if err := e.RemoveContainer(ctx, c.ID, api.RemoveOptions{Force: true}); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Error(err)
 		}
+	}
+	if _, err := e.PruneVolumes(ctx, api.PruneVolumesOptions{All: true}); err != nil {
+		t.Error(err)
+	}
+	volumes, err := e.ListVolumes(ctx)
+	if err != nil || len(volumes) > 0 {
+		t.Errorf("volumes that could not be removed: %+v (%v)", volumes, err)
 	}
 	left, err := e.Leftovers(ctx)
 	if err != nil || len(left) > 0 {

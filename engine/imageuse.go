@@ -158,10 +158,14 @@ func (e *Engine) DiskUsage(ctx context.Context) ([]api.DiskUsage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("disk usage: %w", err)
 	}
+	volumes, err := e.volumeUsage(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("disk usage: %w", err)
+	}
 	return []api.DiskUsage{
 		{Kind: api.UsageImages, Total: len(distinct), Active: len(used), Size: blobs.Bytes, Reclaimable: blobs.Bytes - blobs.Needed},
 		e.layerUsage(chains, used),
-		e.containerUsage(roots),
+		e.containerUsage(roots), volumes,
 	}, nil
 }
 
@@ -199,6 +203,20 @@ func (e *Engine) containerUsage(sizes map[string]int64) api.DiskUsage {
 		addUsage(&u, sizes[c.id], c.running() != nil)
 	}
 	return u
+}
+
+// volumeUsage adds up the volumes. In use are those that a container has.
+func (e *Engine) volumeUsage(ctx context.Context) (api.DiskUsage, error) {
+	u := api.DiskUsage{Kind: api.UsageVolumes}
+	sizes, err := e.volumeSizes(ctx)
+	if err != nil {
+		return u, err
+	}
+	list, err := e.ListVolumes(ctx)
+	for _, v := range list {
+		addUsage(&u, sizes[v.Name], len(v.Users) > 0)
+	}
+	return u, err
 }
 
 func addUsage(u *api.DiskUsage, size int64, active bool) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,11 @@ type plan struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Signal   string            `json:"signal"`  // to stop with
 	Timeout  int               `json:"timeout"` // seconds
+}
+
+// uses tells whether a volume is mounted into the container.
+func (p *plan) uses(volume string) bool {
+	return slices.ContainsFunc(p.Spec.Mounts, func(m api.Mount) bool { return m.Type == api.MountVolume && m.Source == volume })
 }
 
 // Phases of a record beside the states of package api. A record in one of

@@ -23,6 +23,9 @@ import (
 // and gives back what nobody needs any more. What cannot be given back now is
 // reported, stays journaled, and is tried again by the next Open.
 func (e *Engine) recover(ctx context.Context) error {
+	if err := e.recoverVolumes(ctx); err != nil {
+		return err
+	}
 	records, err := e.db.Containers(ctx)
 	if err != nil {
 		return err

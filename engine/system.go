@@ -76,7 +76,8 @@ func (e *Engine) InspectContainer(ctx context.Context, name string) (api.Contain
 }
 
 // Leftovers lists what on the host carries the engine's tag or lives in its
-// directories and belongs to no container: nothing, unless something failed.
+// directories and belongs to no container and no volume: nothing, unless
+// something failed.
 func (e *Engine) Leftovers(ctx context.Context) ([]string, error) {
 	records, err := e.db.Containers(ctx)
 	if err != nil {
@@ -86,5 +87,10 @@ func (e *Engine) Leftovers(ctx context.Context) ([]string, error) {
 	for _, r := range records {
 		ids[r.ID] = true
 	}
-	return e.host.Leftovers(ids)
+	left, err := e.host.Leftovers(ids)
+	if err != nil {
+		return nil, err
+	}
+	volumes, err := e.leftVolumes(ctx)
+	return append(left, volumes...), err
 }

@@ -53,7 +53,8 @@ func kernelNeeds() []need {
 
 // storageNeeds are what roots are made of.
 func (h *Host) storageNeeds() []need {
-	list := []need{{area: "module", name: "zfs", look: fileSystem("zfs"), purpose: "roots as clones, which cost nothing to make", fix: "sysrc zfs_enable=YES && service zfs start"}}
+	list := h.volumeNeeds()
+	list = append(list, need{area: "module", name: "zfs", look: fileSystem("zfs"), purpose: "roots as clones, which cost nothing to make", fix: "sysrc zfs_enable=YES && service zfs start"})
 	if h.datas == nil {
 		return append(list, need{area: "dataset", name: "image_dataset, container_dataset", purpose: "roots as clones instead of copies",
 			look: func(context.Context) (bool, string, error) { return false, "not configured", nil },
@@ -73,6 +74,15 @@ func (h *Host) storageNeeds() []need {
 			return h.zfs.Native(), strconv.Itoa(int(n)), err
 		},
 		fix: "none is needed: zfs(8) is run instead"})
+}
+
+// volumeNeeds are what volumes are kept in.
+func (h *Host) volumeNeeds() []need {
+	d := h.cfg.VolumeDataset
+	if d == "" {
+		return nil
+	}
+	return []need{{area: "dataset", name: d, purpose: "volumes", look: h.dataset(d), fix: "zfs create -p -o mountpoint=none " + d}}
 }
 
 // deviceNeeds are the rulesets of devfs.

@@ -38,6 +38,7 @@ type Config struct {
 
 	ImageDataset     string // FreeBSD: ZFS dataset for the roots of images
 	ContainerDataset string // FreeBSD: ZFS dataset for the roots of containers
+	VolumeDataset    string // FreeBSD: ZFS dataset for volumes
 	DevfsOffset      int    // FreeBSD: first devfs(8) ruleset number we may use
 
 	RunLoop []string // program, argv[0] and arguments of the run loop

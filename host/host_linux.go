@@ -40,6 +40,9 @@ func Open(_ context.Context, c Config) (*Host, error) {
 	if c.ImageDataset != "" {
 		return nil, fmt.Errorf("image_dataset: roots on ZFS: %w on Linux", errors.ErrUnsupported)
 	}
+	if c.VolumeDataset != "" {
+		return nil, fmt.Errorf("default_volume_dataset: volumes on ZFS: %w on Linux", errors.ErrUnsupported)
+	}
 	h := &Host{cfg: c}
 	if err := h.checkRunDir(); err != nil {
 		return nil, err

@@ -266,7 +266,8 @@ func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 		return nil, err
 	}
 	for _, m := range mounts {
-		if rest, ok := strings.CutPrefix(m.Path, h.cfg.StateDir+"/"); ok {
+		rest, ok := strings.CutPrefix(m.Path, h.cfg.StateDir+"/")
+		if ok && !strings.HasPrefix(m.Path, h.VolumesDir()+"/") { // a volume stays mounted
 			add("mount", m.Path, idIn(rest))
 		}
 	}

@@ -25,6 +25,7 @@ import "context"
 type Engine interface {
 	Containers
 	Images
+	Volumes
 	System
 }
 
@@ -125,6 +126,26 @@ type Images interface {
 	// layers, downloads that were broken off; and, if asked to, the names of
 	// images of which there is no container.
 	PruneImages(ctx context.Context, opt PruneImagesOptions) (PrunedImages, error)
+}
+
+// Volumes keeps data that outlives containers.
+type Volumes interface {
+	// CreateVolume makes an empty volume, or a clone of a snapshot. fs.ErrExist:
+	// the name is taken, by a volume or by data that are in no record.
+	CreateVolume(ctx context.Context, spec VolumeSpec) (Volume, error)
+	// ListVolumes lists volumes by name.
+	ListVolumes(ctx context.Context) ([]Volume, error)
+	// InspectVolume returns one volume.
+	InspectVolume(ctx context.Context, name string) (Volume, error)
+	// RemoveVolume removes a volume with all its data, or, of a name
+	// VOLUME@SNAPSHOT, the snapshot. ErrInUse: a container has it, it has
+	// snapshots, or a volume is a clone of the snapshot; the error names them.
+	RemoveVolume(ctx context.Context, name string, opt RemoveVolumeOptions) error
+	// SnapshotVolume keeps a volume as it is now, under VOLUME@SNAPSHOT.
+	SnapshotVolume(ctx context.Context, name, snapshot string) error
+	// PruneVolumes removes anonymous volumes that no container has; and, if asked
+	// to, all that no container has. What has snapshots stays.
+	PruneVolumes(ctx context.Context, opt PruneVolumesOptions) (PrunedVolumes, error)
 }
 
 // System tells about the engine and its host.

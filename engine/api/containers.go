@@ -46,10 +46,17 @@ const (
 	NetworkHost = "host" // the host's network stack
 )
 
-// Mount binds a file or directory of the host into the container.
+// Types of mounts.
+const (
+	MountBind   = "bind"   // a file or directory of the host
+	MountVolume = "volume" // a volume
+)
+
+// Mount is something to be seen in the container.
 type Mount struct {
-	Source      string   `json:"source"`      // absolute path on the host
-	Destination string   `json:"destination"` // absolute path in the container; made when missing
+	Type        string   `json:"type,omitempty"` // MountBind when empty
+	Source      string   `json:"source"`         // MountBind: absolute path on the host; MountVolume: its name
+	Destination string   `json:"destination"`    // absolute path in the container; made when missing
 	ReadOnly    bool     `json:"read_only,omitempty"`
 	Opened      *os.File `json:"opened,omitempty"` // Source as the caller sees it: what is mounted must be this very file
 }

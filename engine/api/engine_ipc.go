@@ -43,6 +43,12 @@ const (
 	MethodImagesTagImage               = "Images.TagImage"
 	MethodImagesImageHistory           = "Images.ImageHistory"
 	MethodImagesPruneImages            = "Images.PruneImages"
+	MethodVolumesCreateVolume          = "Volumes.CreateVolume"
+	MethodVolumesListVolumes           = "Volumes.ListVolumes"
+	MethodVolumesInspectVolume         = "Volumes.InspectVolume"
+	MethodVolumesRemoveVolume          = "Volumes.RemoveVolume"
+	MethodVolumesSnapshotVolume        = "Volumes.SnapshotVolume"
+	MethodVolumesPruneVolumes          = "Volumes.PruneVolumes"
 	MethodSystemInfo                   = "System.Info"
 	MethodSystemVersion                = "System.Version"
 	MethodSystemCheckSystem            = "System.CheckSystem"
@@ -123,6 +129,18 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineImagesImageHistoryServe(ctx, impl, r)
 		case MethodImagesPruneImages:
 			return engineImagesPruneImagesServe(ctx, impl, r)
+		case MethodVolumesCreateVolume:
+			return engineVolumesCreateVolumeServe(ctx, impl, r)
+		case MethodVolumesListVolumes:
+			return engineVolumesListVolumesServe(ctx, impl, r)
+		case MethodVolumesInspectVolume:
+			return engineVolumesInspectVolumeServe(ctx, impl, r)
+		case MethodVolumesRemoveVolume:
+			return engineVolumesRemoveVolumeServe(ctx, impl, r)
+		case MethodVolumesSnapshotVolume:
+			return engineVolumesSnapshotVolumeServe(ctx, impl, r)
+		case MethodVolumesPruneVolumes:
+			return engineVolumesPruneVolumesServe(ctx, impl, r)
 		case MethodSystemInfo:
 			return engineSystemInfoServe(ctx, impl, r)
 		case MethodSystemVersion:
@@ -1215,6 +1233,183 @@ func engineImagesPruneImagesServe(ctx context.Context, impl Engine, r *ipc.Reque
 		return nil, nil, err
 	}
 	out := engineImagesPruneImagesOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineVolumesCreateVolumeIn struct {
+	Spec VolumeSpec `json:"spec"`
+}
+
+type engineVolumesCreateVolumeOut struct {
+	Result Volume `json:"result"`
+}
+
+// CreateVolume calls Volumes.CreateVolume.
+func (c EngineClient) CreateVolume(ctx context.Context, spec VolumeSpec) (Volume, error) {
+	in := engineVolumesCreateVolumeIn{
+		Spec: spec,
+	}
+	var out engineVolumesCreateVolumeOut
+	got, err := c.C.Call(ctx, MethodVolumesCreateVolume, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineVolumesCreateVolumeServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineVolumesCreateVolumeIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.CreateVolume(ctx, in.Spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineVolumesCreateVolumeOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineVolumesListVolumesOut struct {
+	Result []Volume `json:"result"`
+}
+
+// ListVolumes calls Volumes.ListVolumes.
+func (c EngineClient) ListVolumes(ctx context.Context) ([]Volume, error) {
+	var out engineVolumesListVolumesOut
+	got, err := c.C.Call(ctx, MethodVolumesListVolumes, nil, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineVolumesListVolumesServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	res0, err := impl.ListVolumes(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineVolumesListVolumesOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineVolumesInspectVolumeIn struct {
+	Name string `json:"name"`
+}
+
+type engineVolumesInspectVolumeOut struct {
+	Result Volume `json:"result"`
+}
+
+// InspectVolume calls Volumes.InspectVolume.
+func (c EngineClient) InspectVolume(ctx context.Context, name string) (Volume, error) {
+	in := engineVolumesInspectVolumeIn{
+		Name: name,
+	}
+	var out engineVolumesInspectVolumeOut
+	got, err := c.C.Call(ctx, MethodVolumesInspectVolume, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineVolumesInspectVolumeServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineVolumesInspectVolumeIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.InspectVolume(ctx, in.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineVolumesInspectVolumeOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineVolumesRemoveVolumeIn struct {
+	Name string              `json:"name"`
+	Opt  RemoveVolumeOptions `json:"opt"`
+}
+
+// RemoveVolume calls Volumes.RemoveVolume.
+func (c EngineClient) RemoveVolume(ctx context.Context, name string, opt RemoveVolumeOptions) error {
+	in := engineVolumesRemoveVolumeIn{
+		Name: name,
+		Opt:  opt,
+	}
+	got, err := c.C.Call(ctx, MethodVolumesRemoveVolume, in, nil, nil)
+	res := ipc.Files{List: got}
+	return res.Done(err)
+}
+
+func engineVolumesRemoveVolumeServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineVolumesRemoveVolumeIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	return nil, nil, impl.RemoveVolume(ctx, in.Name, in.Opt)
+}
+
+type engineVolumesSnapshotVolumeIn struct {
+	Name     string `json:"name"`
+	Snapshot string `json:"snapshot"`
+}
+
+// SnapshotVolume calls Volumes.SnapshotVolume.
+func (c EngineClient) SnapshotVolume(ctx context.Context, name string, snapshot string) error {
+	in := engineVolumesSnapshotVolumeIn{
+		Name:     name,
+		Snapshot: snapshot,
+	}
+	got, err := c.C.Call(ctx, MethodVolumesSnapshotVolume, in, nil, nil)
+	res := ipc.Files{List: got}
+	return res.Done(err)
+}
+
+func engineVolumesSnapshotVolumeServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineVolumesSnapshotVolumeIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	return nil, nil, impl.SnapshotVolume(ctx, in.Name, in.Snapshot)
+}
+
+type engineVolumesPruneVolumesIn struct {
+	Opt PruneVolumesOptions `json:"opt"`
+}
+
+type engineVolumesPruneVolumesOut struct {
+	Result PrunedVolumes `json:"result"`
+}
+
+// PruneVolumes calls Volumes.PruneVolumes.
+func (c EngineClient) PruneVolumes(ctx context.Context, opt PruneVolumesOptions) (PrunedVolumes, error) {
+	in := engineVolumesPruneVolumesIn{
+		Opt: opt,
+	}
+	var out engineVolumesPruneVolumesOut
+	got, err := c.C.Call(ctx, MethodVolumesPruneVolumes, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineVolumesPruneVolumesServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineVolumesPruneVolumesIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.PruneVolumes(ctx, in.Opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineVolumesPruneVolumesOut{
 		Result: res0,
 	}
 	return out, nil, nil

@@ -12,12 +12,17 @@ const (
 	ErrNotExecutable Sentinel = "not_executable"
 )
 
+// ErrInUse: what was to be removed is needed by something else.
+const ErrInUse Sentinel = "in_use"
+
 func (s Sentinel) Error() string {
 	switch s {
 	case ErrCommandNotFound:
 		return "command not found in the container"
 	case ErrNotExecutable:
 		return "command is not executable"
+	case ErrInUse:
+		return "in use"
 	}
 	return string(s)
 }

@@ -32,6 +32,7 @@ const (
 	UsageImages     = "images"     // blobs, compressed as they were transferred
 	UsageLayers     = "layers"     // unpacked layers of images
 	UsageContainers = "containers" // what containers have written into their roots
+	UsageVolumes    = "volumes"
 )
 
 // DiskUsage is what one kind of things takes on the disk.

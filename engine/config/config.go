@@ -39,6 +39,7 @@ type Config struct {
 
 	ImageDataset     string
 	ContainerDataset string
+	VolumeDataset    string
 	DevfsIDOffset    int
 
 	LogMaxSize int64 // bytes
@@ -120,6 +121,7 @@ func keys() []setting {
 		{"socket_group", text(func(c *Config) *string { return &c.SocketGroup }, isWord)},
 		{"image_dataset", text(func(c *Config) *string { return &c.ImageDataset }, isDataset)},
 		{"container_dataset", text(func(c *Config) *string { return &c.ContainerDataset }, isDataset)},
+		{"default_volume_dataset", text(func(c *Config) *string { return &c.VolumeDataset }, isDataset)},
 		{"devfs_id_offset", number(func(c *Config) *int { return &c.DevfsIDOffset }, 1, 65000)},
 		{"log_max_size", size(func(c *Config) *int64 { return &c.LogMaxSize }, 4<<10, 1<<40)},
 		{"log_files", number(func(c *Config) *int { return &c.LogFiles }, 1, 1000)},

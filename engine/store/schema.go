@@ -62,4 +62,11 @@ CREATE TABLE lease_run (
 	last  BLOB NOT NULL,
 	PRIMARY KEY (pool, first)
 ) WITHOUT ROWID, STRICT;
+`, `
+CREATE TABLE volume (
+	name    TEXT PRIMARY KEY,
+	created INTEGER NOT NULL, -- nanoseconds since 1970
+	spec    BLOB NOT NULL,    -- JSON
+	state   BLOB NOT NULL     -- JSON
+) WITHOUT ROWID, STRICT;
 `}

@@ -35,6 +35,7 @@ func commands() []command {
 	list = append(list, containerCommands()...)
 	list = append(list, imageCommands()...)
 	list = append(list, commitCommands()...)
+	list = append(list, volumeCommands()...)
 	return append(list, systemCommands()...)
 }
 

@@ -45,6 +45,7 @@ type fake struct {
 	mu         sync.Mutex
 	containers []*container
 	images     []api.Image
+	volumes    []api.Volume
 	remote     map[string]api.Image // what can be pulled
 	calls      []string
 	servers    []func() // each cuts a connection off

@@ -142,7 +142,7 @@ var usageHeader = usageRow{Type: "TYPE", TotalCount: "TOTAL", Active: "ACTIVE", 
 
 // usageNames are the kinds of api.DiskUsage as they are shown.
 var usageNames = map[string]string{
-	api.UsageImages: "Images", api.UsageLayers: "Unpacked layers", api.UsageContainers: "Containers",
+	api.UsageImages: "Images", api.UsageLayers: "Unpacked layers", api.UsageContainers: "Containers", api.UsageVolumes: "Volumes",
 }
 
 func dfCommand(a *App, f *pflag.FlagSet) action {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -17,11 +18,12 @@ import (
 func systemCommands() []command {
 	return []command{
 		{
-			use: "inspect [FLAGS] NAME...", short: "Show all about containers or images", args: cobra.MinimumNArgs(1),
+			use: "inspect [FLAGS] NAME...", short: "Show all about containers, images or volumes", args: cobra.MinimumNArgs(1),
 			complete: completer{many: true, names: func(ctx context.Context, e api.Engine) ([]string, error) {
 				containers, err1 := containerNames()(ctx, e)
 				images, err2 := imageNames(ctx, e)
-				return append(containers, images...), errors.Join(err1, err2)
+				volumes, err3 := volumeNames(ctx, e)
+				return slices.Concat(containers, images, volumes), errors.Join(err1, err2, err3)
 			}},
 			setup: inspectCommand,
 		},
@@ -36,44 +38,55 @@ func systemCommands() []command {
 }
 
 func inspectCommand(a *App, f *pflag.FlagSet) action {
-	kind := word{"", []string{"container", "image"}}
-	f.Var(&kind, "type", "only containers, or only images")
+	kind := word{"", []string{"container", "image", "volume"}}
+	f.Var(&kind, "type", "only containers, only images, or only volumes")
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, args []string) error {
-		found := []any{}
-		var errs []error
-		for _, name := range args {
-			v, err := inspect(ctx, e, name, kind.value)
-			errs = append(errs, err)
-			if err == nil {
-				found = append(found, v)
-			}
-		}
-		// As Docker: a list in JSON, also of one.
-		if *format == "" || *format == "json" {
-			errs = append(errs, printJSON(a.Stdout, found))
-			return errors.Join(errs...)
-		}
-		for _, v := range found {
-			errs = append(errs, printObject(a.Stdout, *format, v, nil))
-		}
-		return errors.Join(errs...)
+		return a.inspectAll(*format, args, func(name string) (any, error) { return inspect(ctx, e, name, kind.value) })
 	}
 }
 
-// inspect finds a container, or else an image.
-func inspect(ctx context.Context, e api.Engine, name, kind string) (any, error) {
-	if kind != "image" {
-		c, err := e.InspectContainer(ctx, name)
-		if err == nil || kind == "container" || !errors.Is(err, fs.ErrNotExist) {
-			return c, err
+// inspectAll shows what look finds of each name.
+func (a *App) inspectAll(format string, names []string, look func(name string) (any, error)) error {
+	found := []any{}
+	var errs []error
+	for _, name := range names {
+		v, err := look(name)
+		errs = append(errs, err)
+		if err == nil {
+			found = append(found, v)
 		}
 	}
-	img, err := e.InspectImage(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) && kind == "" {
-		err = fmt.Errorf("%s: there is no container and no image of this name: %w", name, fs.ErrNotExist)
+	// As Docker: a list in JSON, also of one.
+	if format == "" || format == "json" {
+		errs = append(errs, printJSON(a.Stdout, found))
+		return errors.Join(errs...)
 	}
-	return img, err
+	for _, v := range found {
+		errs = append(errs, printObject(a.Stdout, format, v, nil))
+	}
+	return errors.Join(errs...)
+}
+
+// inspect finds a container, or else an image, or else a volume.
+func inspect(ctx context.Context, e api.Engine, name, kind string) (any, error) {
+	for _, k := range []struct {
+		name string
+		look func() (any, error)
+	}{
+		{"container", func() (any, error) { return e.InspectContainer(ctx, name) }},
+		{"image", func() (any, error) { return e.InspectImage(ctx, name) }},
+		{"volume", func() (any, error) { return e.InspectVolume(ctx, name) }},
+	} {
+		if kind != "" && kind != k.name {
+			continue
+		}
+		v, err := k.look()
+		if err == nil || kind == k.name || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) {
+			return v, err
+		}
+	}
+	return nil, fmt.Errorf("%s: there is no container, no image and no volume of this name: %w", name, fs.ErrNotExist)
 }
 
 func infoCommand(a *App, f *pflag.FlagSet) action {
