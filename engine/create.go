@@ -117,13 +117,20 @@ func (e *Engine) insert(ctx context.Context, c *container) error {
 
 // save records a change of state and publishes it.
 func (e *Engine) save(ctx context.Context, c *container, st state, loop *host.Loop) error {
+	return e.record(c, st, loop, func(b []byte) error {
+		return e.db.UpdateContainer(ctx, c.id, b, c.lasting(st.Phase))
+	})
+}
+
+// record publishes a change of state once write has recorded it.
+func (e *Engine) record(c *container, st state, loop *host.Loop, write func(state []byte) error) error {
 	b, err := json.Marshal(st)
 	if err != nil {
 		return err
 	}
 	e.trace("record " + st.Phase + " before")
 	defer e.trace("record " + st.Phase + " after")
-	if err := e.db.UpdateContainer(ctx, c.id, b, c.lasting(st.Phase)); err != nil {
+	if err := write(b); err != nil {
 		return err
 	}
 	c.set(st, loop)

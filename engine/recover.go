@@ -208,14 +208,6 @@ func (e *Engine) exitRecord(id string) control.Exit {
 	return control.Exit{Code: 137, Lost: true, At: time.Now().UTC()}
 }
 
-func (e *Engine) rememberExit(ctx context.Context, id string, exit api.Exit) error {
-	b, err := json.Marshal(exit)
-	if err != nil {
-		return err
-	}
-	return e.db.PutExit(ctx, id, b)
-}
-
 func (e *Engine) rememberedExit(ctx context.Context, id string) (exit api.Exit, err error) {
 	b, err := e.db.Exit(ctx, id)
 	if err != nil {

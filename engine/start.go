@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -272,12 +273,18 @@ func (e *Engine) recordLater(c *container, ended state) {
 // recordEnd writes the end of a run. Whoever waits goes on from here; who
 // wants the name, the image or the root of this container waits for the rest.
 func (e *Engine) recordEnd(ctx context.Context, c *container, ended state) error {
-	if c.plan.Spec.AutoRemove {
-		if err := e.rememberExit(ctx, c.id, *ended.Exit); err != nil {
+	if !c.plan.Spec.AutoRemove {
+		return e.save(ctx, c, ended, nil)
+	}
+	// One transaction says all there is to say until it is gone.
+	ended.Phase = phaseRemoving
+	return e.record(c, ended, nil, func(st []byte) error {
+		exit, err := json.Marshal(ended.Exit)
+		if err != nil {
 			return err
 		}
-	}
-	return e.save(ctx, c, ended, nil)
+		return e.db.EndContainer(ctx, c.id, st, exit)
+	})
 }
 
 // gone waits for a container that is removing itself. It returns false for any

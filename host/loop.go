@@ -112,23 +112,32 @@ func (h *Host) loopSteps(id string, spare *started, configure func() (runloop.Co
 
 // take makes a run loop that has its configuration the one to talk to.
 func (l *Loop) take(s *started) {
-	l.Control = control.ControlClient{C: s.client}
+	l.Control = control.ControlClient{C: ipc.NewClient(s.conn, ipc.Limits{})}
 }
 
 // started is a run loop that waits for its configuration.
 type started struct {
-	client *ipc.Client // it answers already
-	config *os.File    // to be written, once
+	conn   *ipc.Conn
+	config *os.File // to be written, once
 }
 
-// rehearse has it do what a start will ask of it, as far as it can before it is
-// configured: its program is then in memory, and the types of a start known to
-// encoding/json, which each process has to learn. Whether it lives is seen when
-// it is configured.
-func (s *started) rehearse(ctx context.Context) {
-	c := control.ControlClient{C: s.client}
-	_, _ = c.Start(ctx, control.Process{}, control.Stdio{}) // refused: there is no program
-	_, _ = c.State(ctx)
+// rehearse has a run loop do what a start will ask of it, as far as it can
+// before it is configured: its program is then in memory, and the types of a
+// start known to encoding/json, which each process has to learn. It is done on
+// another connection: on one that has not been greeted, a call that fails is
+// known not to have been executed.
+func rehearse(ctx context.Context, path string) error {
+	l, err := Dial(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	_, err = l.Control.Start(ctx, control.Process{}, control.Stdio{})
+	if !errors.Is(err, fs.ErrInvalid) { // what a start of nothing is
+		return fmt.Errorf("rehearse a start: %w", err)
+	}
+	_, err = l.Control.State(ctx)
+	return err
 }
 
 // configure lets the run loop go on.
@@ -150,7 +159,7 @@ func (s *started) abandon() error {
 	if errors.Is(err, fs.ErrClosed) {
 		err = nil
 	}
-	return errors.Join(err, s.client.Close())
+	return errors.Join(err, s.conn.Close())
 }
 
 // listen makes the control socket. It is the engine that makes it, so that it
@@ -187,7 +196,7 @@ func (h *Host) startLoop(id, path string, files []*os.File) (*started, error) {
 		return nil, errors.Join(err, conn.Close())
 	}
 	defer in.Close()
-	s := &started{client: ipc.NewClient(conn, ipc.Limits{}), config: out}
+	s := &started{conn: conn, config: out}
 	cmd := exec.Cmd{
 		Path: h.program, Args: append(append([]string{}, h.cfg.RunLoop[1:]...), id), Dir: "/", Env: h.loopEnv(id),
 		ExtraFiles:  append([]*os.File{listener, theirs, in}, files...),

@@ -56,33 +56,35 @@ const rehearsal = 10 * time.Second
 
 // Ready makes a run loop ready for the next container, unless there is one.
 func (h *Host) Ready() error {
-	loop, err := h.makeSpare()
-	if err != nil || loop == nil {
+	path, err := h.makeSpare()
+	if err != nil || path == "" {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), rehearsal)
 	defer cancel()
-	loop.rehearse(ctx)
+	// It may be taken, its socket renamed, and even have ended meanwhile; and
+	// whether it lives is seen when it is configured.
+	_ = rehearse(ctx, path)
 	return nil
 }
 
-// makeSpare returns nil where there is one.
-func (h *Host) makeSpare() (*started, error) {
+// makeSpare returns the path of its socket, or "" where there is one already.
+func (h *Host) makeSpare() (string, error) {
 	h.spares.mu.Lock()
 	defer h.spares.mu.Unlock()
 	if h.spares.now != nil || h.spares.closed {
-		return nil, nil
+		return "", nil
 	}
 	id := randomID()
 	if err := h.makeGroup(id); err != nil {
-		return nil, err
+		return "", err
 	}
 	loop, err := h.startLoop(id, h.sparePath(id), nil)
 	if err != nil {
-		return nil, errors.Join(err, h.removeSpare(id))
+		return "", errors.Join(err, h.removeSpare(id))
 	}
 	h.spares.now = &spare{id: id, loop: loop}
-	return loop, nil
+	return h.sparePath(id), nil
 }
 
 // takeSpare returns the run loop that is ready for a container, or nil.

@@ -66,17 +66,19 @@ func (s *Store) UpdateContainer(ctx context.Context, id string, state json.RawMe
 	if durable {
 		d = survivesPowerCut
 	}
-	err := s.write(ctx, d, func(conn *sqlite.Conn) error {
-		err := sqlitex.Execute(conn, "UPDATE container SET state = ? WHERE id = ?", &sqlitex.ExecOptions{Args: []any{object(state), id}})
-		if err == nil && conn.Changes() == 0 {
-			err = fs.ErrNotExist
-		}
-		return err
-	})
+	err := s.write(ctx, d, func(conn *sqlite.Conn) error { return updateContainer(conn, id, state) })
 	if err != nil {
 		return fmt.Errorf("update record of container %s: %w", id, err)
 	}
 	return nil
+}
+
+func updateContainer(conn *sqlite.Conn, id string, state json.RawMessage) error {
+	err := sqlitex.Execute(conn, "UPDATE container SET state = ? WHERE id = ?", &sqlitex.ExecOptions{Args: []any{object(state), id}})
+	if err == nil && conn.Changes() == 0 {
+		err = fs.ErrNotExist
+	}
+	return err
 }
 
 // RenameContainer gives the container with this id another name. The error

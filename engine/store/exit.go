@@ -14,10 +14,14 @@ import (
 // keepExits is how many ends of removed containers are remembered.
 const keepExits = 1000
 
-// PutExit remembers how a container ended that is about to be removed, for
-// those who ask afterwards, by its id. The oldest are forgotten.
-func (s *Store) PutExit(ctx context.Context, id string, exit json.RawMessage) error {
+// EndContainer is an UpdateContainer, not durable, of a container that is about
+// to be removed. How it ended is remembered after that, by its id, for those who
+// ask then. The oldest are forgotten.
+func (s *Store) EndContainer(ctx context.Context, id string, state, exit json.RawMessage) error {
 	err := s.write(ctx, survivesProcess, func(conn *sqlite.Conn) error {
+		if err := updateContainer(conn, id, state); err != nil {
+			return err
+		}
 		err := sqlitex.Execute(conn, "INSERT OR REPLACE INTO exit (id, at, exit) VALUES (?, ?, ?)",
 			&sqlitex.ExecOptions{Args: []any{id, time.Now().UnixNano(), []byte(exit)}})
 		if err != nil {
@@ -27,12 +31,12 @@ func (s *Store) PutExit(ctx context.Context, id string, exit json.RawMessage) er
 			&sqlitex.ExecOptions{Args: []any{keepExits}})
 	})
 	if err != nil {
-		return fmt.Errorf("remember the end of container %s: %w", id, err)
+		return fmt.Errorf("record the end of container %s: %w", id, err)
 	}
 	return nil
 }
 
-// Exit returns what PutExit was given for an id. The error matches
+// Exit returns what EndContainer was given for an id. The error matches
 // fs.ErrNotExist when nothing is remembered.
 func (s *Store) Exit(ctx context.Context, id string) (exit json.RawMessage, err error) {
 	err = s.do(ctx, func(conn *sqlite.Conn) error {
