@@ -5,6 +5,7 @@ import (
 
 	"github.com/joyboyid/xc/host/tenant"
 	"github.com/joyboyid/xc/ocitar/confine"
+	"github.com/joyboyid/xc/site/proxy"
 	"github.com/joyboyid/xc/site/runloop"
 )
 
@@ -29,8 +30,8 @@ var selfContained bool
 // returns at once, and an engine opened afterwards without Config.RunLoop and
 // Config.Ocitar starts this executable as its helpers.
 func Main() {
-	if tenant.Main() {
-		return // not reached: the stub exits
+	if tenant.Main() || proxy.Main() {
+		return // not reached: they exit
 	}
 	selfContained = true
 	if len(os.Args) < 2 {

@@ -5,19 +5,21 @@
 //go:debug updatemaxprocs=0
 
 // Command xc-runloop is the process that each running container has to
-// itself. The engine starts it, with descriptors that package site/runloop
-// describes; there is nothing to call it by hand for.
+// itself, and the one that serves its published ports to this host. The engine
+// starts it, with descriptors that packages site/runloop and site/proxy describe;
+// there is nothing to call it by hand for.
 package main
 
 import (
 	"os"
 
 	"github.com/joyboyid/xc/host/tenant"
+	"github.com/joyboyid/xc/site/proxy"
 	"github.com/joyboyid/xc/site/runloop"
 )
 
 func main() {
-	if tenant.Main() { // on Linux this program is also pid 1 of the container
+	if tenant.Main() || proxy.Main() { // on Linux this program is also pid 1 of the container
 		return
 	}
 	os.Exit(runloop.Main(tenant.Prepare))
