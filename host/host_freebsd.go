@@ -1,14 +1,12 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -18,6 +16,7 @@ import (
 	"github.com/joyboyid/xc/dirstore"
 	"github.com/joyboyid/xc/freebsd/devfs"
 	"github.com/joyboyid/xc/freebsd/mount"
+	"github.com/joyboyid/xc/freebsd/netif"
 	"github.com/joyboyid/xc/host/tenant"
 	"github.com/joyboyid/xc/jail"
 	"github.com/joyboyid/xc/site"
@@ -170,7 +169,7 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 		if err != nil || s.Network == NetworkHost {
 			return err
 		}
-		return h.loopback(id)
+		return loopback(id)
 	})}
 	steps = append(steps, h.datasetSteps(s, name)...)
 	// The jail's number is known when the run loop is started.
@@ -186,12 +185,12 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 }
 
 // loopback brings up lo0 in a jail with a network stack of its own.
-func (h *Host) loopback(id jail.ID) error {
-	cmd := exec.Cmd{Path: h.program, Args: []string{h.program, tenant.Loopback, id.String()}, Dir: "/", Env: []string{}}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("bring up lo0 in jail %s: %s: %w", id, bytes.TrimSpace(out), err)
+func loopback(id jail.ID) error {
+	in, err := netif.Enter(int(id))
+	if err != nil {
+		return err
 	}
-	return nil
+	return errors.Join(in.Loopback(), in.Close())
 }
 
 // A run loop has neither group nor environment here.

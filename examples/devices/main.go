@@ -68,7 +68,8 @@ func devices() (err error) {
 }
 
 func interfaces() error {
-	list, err := netif.List()
+	var host netif.Stack
+	list, err := host.Interfaces()
 	if err != nil {
 		return err
 	}

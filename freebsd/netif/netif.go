@@ -1,25 +1,49 @@
-// Package netif configures network interfaces of FreeBSD by ioctl(2): up and
-// down, addresses, what exists. It runs no program.
+// Package netif makes and configures network interfaces of FreeBSD: epairs,
+// bridges, taps, addresses, routes, and the way of an interface into a VNET jail
+// and back. It uses ioctl(2) and the routing socket, and runs no program.
 //
-// Everything refers to the network stack (vnet) of the calling process. For that
-// of a jail, call it in a process that has attached itself to the jail:
+// # Words
 //
-//	err := id.Attach()     // a small process that then executes the payload
-//	err = netif.Loopback() // lo0 up, with 127.0.0.1/8 and ::1/128
+// A [Stack] is a network stack (vnet): that of the calling process, or that of a
+// jail with vnet=new. Interfaces, addresses and routes belong to one stack; a
+// stack is born with a lo0 that is down and has no address. An epair is a cable
+// with two ends, epairNa and epairNb, which go together.
 //
-// A vnet is born with a lo0 that is down and has no address.
+// # One story
 //
-// On other systems every call returns [errors.ErrUnsupported].
+//	var host netif.Stack                            // the caller's own
+//	a, err := host.Create("epair")                  // "epair0a"
+//	b := strings.TrimSuffix(a, "a") + "b"
+//	err = host.AddMember("xc0", a)                  // a bridge
+//	err = host.Up(a)
+//	err = host.Move(b, jid)                         // its addresses would be lost: configure it there
+//
+//	in, err := netif.Enter(jid)                     // sockets made in the jail; the caller stays outside
+//	defer in.Close()                                // the jail cannot die before
+//	err = in.Rename(b, "eth0")
+//	err = in.Up("eth0")
+//	err = in.AddAddr("eth0", netip.MustParsePrefix("10.0.0.2/24"))
+//	err = in.AddRoute(netif.Default(netip.MustParseAddr("10.0.0.1")))
+//
+// # Lists
+//
+// [Stack.Interfaces] and [Stack.Routes] of the caller's own stack work on every
+// BSD. All else returns [errors.ErrUnsupported] elsewhere.
 package netif
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
-	"strings"
 	"syscall"
 )
+
+// Stack is a network stack. The zero value is that of the calling process. It is
+// safe for concurrent use, but for Close.
+type Stack struct {
+	in *inside // nil: the caller's own
+}
 
 // Interface is what one wants to know of an interface at a glance.
 type Interface struct {
@@ -27,13 +51,29 @@ type Interface struct {
 	Index int
 	MTU   int // bytes
 	Up    bool
-	Addrs []netip.Prefix
+	MAC   net.HardwareAddr // nil where there is none
+	Addrs []netip.Prefix   // link-local ones with the interface's name as zone
 }
 
-// Error is something that could not be done to an interface.
+// Route is a way to a destination: by a gateway, or through an interface.
+type Route struct {
+	Dst       netip.Prefix // a default route is 0.0.0.0/0 or ::/0
+	Gateway   netip.Addr   // invalid: directly through Interface
+	Interface string       // when adding: needed only without a gateway, or for a link-local one
+}
+
+// Default is the default route by a gateway.
+func Default(gateway netip.Addr) Route {
+	if gateway.Is4() {
+		return Route{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: gateway}
+	}
+	return Route{Dst: netip.MustParsePrefix("::/0"), Gateway: gateway}
+}
+
+// Error is something that could not be done to an interface, a route or a stack.
 type Error struct {
-	Op    string // "up", "down", "address", "list"
-	Name  string
+	Op    string // "create", "up", "add address", "enter", ...
+	Name  string // of the interface; the route or the jail
 	Errno syscall.Errno
 	Msg   string
 }
@@ -46,130 +86,164 @@ func (e *Error) Error() string {
 	return s + e.Errno.Error()
 }
 
-// Unwrap returns the errno.
+// Unwrap returns the errno: ENOENT for an interface that does not exist, EEXIST
+// for a name that is taken.
 func (e *Error) Unwrap() error { return e.Errno }
 
-// Loopback brings lo0 up with 127.0.0.1/8 and, if the kernel has IPv6, ::1/128.
-// It may be called again.
-func Loopback() error {
-	const lo = "lo0"
-	if err := Up(lo); err != nil {
-		return err
+// Enter returns the network stack of a jail that has its own (vnet=new). The
+// caller does not enter the jail; it gets sockets that a child has made in there.
+// They keep the jail from dying: close the stack soon.
+func Enter(jid int) (*Stack, error) {
+	if jid <= 0 {
+		return nil, &Error{Op: "enter", Name: fmt.Sprintf("jail %d", jid), Errno: syscall.EINVAL, Msg: "not the number of a jail"}
 	}
-	if err := AddAddr(lo, netip.MustParsePrefix("127.0.0.1/8")); err != nil {
-		return err
+	in, err := enter(jid)
+	if err != nil {
+		return nil, err
 	}
-	err := AddAddr(lo, netip.MustParsePrefix("::1/128"))
-	if errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EPROTONOSUPPORT) {
-		return nil
-	}
-	return err
+	return &Stack{in: in}, nil
 }
 
+// Close gives the sockets in a jail back. It may be called twice.
+func (s *Stack) Close() error {
+	if s == nil || s.in == nil {
+		return nil
+	}
+	return s.in.close()
+}
+
+// Create makes an interface of a kind, such as "epair", "bridge", "tap" or "tun",
+// and returns its name; of an epair that of the first end, which ends with an a.
+// A kind with a number, such as "epair7", asks for that very one: EEXIST if it is
+// there. EINVAL: the kernel does not know the kind; its module is to be loaded.
+func (s *Stack) Create(kind string) (string, error) {
+	if err := checkName("create", kind); err != nil {
+		return "", err
+	}
+	return s.create(kind)
+}
+
+// Destroy destroys an interface; with one end of an epair the other one too,
+// wherever it is.
+func (s *Stack) Destroy(name string) error {
+	return s.simple("destroy", name, siocIFDestroy, nil)
+}
+
+// Rename gives an interface another name: up to 15 bytes.
+func (s *Stack) Rename(name, to string) error {
+	if err := checkName("rename", to); err != nil {
+		return err
+	}
+	return s.rename(name, to)
+}
+
+// Describe sets the text that ifconfig(8) shows as description.
+func (s *Stack) Describe(name, text string) error { return s.describe(name, text) }
+
+// Description returns that text, or "".
+func (s *Stack) Description(name string) (string, error) { return s.description(name) }
+
 // Up brings an interface up.
-func Up(name string) error { return setUp(name, true) }
+func (s *Stack) Up(name string) error { return s.setUp(name, true) }
 
 // Down takes an interface down. Its addresses stay.
-func Down(name string) error { return setUp(name, false) }
+func (s *Stack) Down(name string) error { return s.setUp(name, false) }
+
+// SetMTU sets the largest packet an interface sends, in bytes. That of a bridge
+// is set on all its members.
+func (s *Stack) SetMTU(name string, bytes int) error {
+	return s.simple("set mtu of", name, siocSIFMTU, intArg(bytes))
+}
+
+// SetMAC sets the Ethernet address.
+func (s *Stack) SetMAC(name string, mac net.HardwareAddr) error {
+	const op = "set address of"
+	if len(mac) != 6 || mac[0]&1 != 0 {
+		return &Error{Op: op, Name: name, Errno: syscall.EINVAL, Msg: fmt.Sprintf("%v is no Ethernet address of one interface", mac)}
+	}
+	return s.simple(op, name, siocSIFLLAddr, linkArg(mac))
+}
 
 // AddAddr gives an interface an address with the length of its network. One that
-// it has already is no error.
-func AddAddr(name string, p netip.Prefix) error {
+// it has already is no error. An IPv6 address is tentative until duplicate address
+// detection is through, about a second, and cannot be bound before; see SkipDAD.
+func (s *Stack) AddAddr(name string, p netip.Prefix) error {
 	req, err := addrRequest(name, p)
 	if err != nil {
 		return err
 	}
-	return addAddr(name, p.Addr().Is4(), req)
+	return s.addAddr(name, p.Addr().Is4(), req)
 }
 
-// List returns the interfaces.
-func List() ([]Interface, error) { return list() }
-
-// nameSize is IFNAMSIZ, the room for a name with its NUL.
-const nameSize = 16
-
-func checkName(op, name string) error {
-	if name == "" || len(name) >= nameSize || strings.ContainsRune(name, 0) {
-		return &Error{Op: op, Name: fmt.Sprintf("%q", name), Errno: syscall.EINVAL, Msg: "not a name of an interface"}
+// RemoveAddr takes an address away, whatever its length. One that the interface
+// does not have is EADDRNOTAVAIL.
+func (s *Stack) RemoveAddr(name string, a netip.Addr) error {
+	req, err := delRequest(name, a)
+	if err != nil {
+		return err
 	}
-	return nil
+	return s.removeAddr(name, a.Is4(), req)
 }
 
-// struct in_aliasreq, sys/netinet/in_var.h, and struct in6_aliasreq,
-// sys/netinet6/in6_var.h: offsets in bytes.
-const (
-	alias4Size = 68
-	alias4Addr = 16
-	alias4Dst  = 32
-	alias4Mask = 48
+// Tentative tells whether an IPv6 address of an interface is not usable yet; with
+// EADDRINUSE that another machine has it.
+func (s *Stack) Tentative(name string, a netip.Addr) (bool, error) { return s.tentative(name, a) }
 
-	alias6Size   = 136
-	alias6Addr   = 16
-	alias6Mask   = 72
-	alias6VLTime = 120
-	alias6PLTime = 124
+// SkipDAD makes IPv6 addresses that are given to an interface from now on usable
+// at once: for addresses of which it is known that nobody else has them.
+func (s *Stack) SkipDAD(name string) error { return s.skipDAD(name) }
 
-	sockaddr4Size, familyInet  = 16, 2
-	sockaddr6Size, familyInet6 = 28, 28
-
-	forever = 0xffffffff // ND6_INFINITE_LIFETIME
-)
-
-// addrRequest makes the struct that adds an address.
-func addrRequest(name string, p netip.Prefix) ([]byte, error) {
-	if err := checkName("address", name); err != nil {
-		return nil, err
-	}
-	a := p.Addr()
-	if !p.IsValid() || a.Zone() != "" || a.Is4In6() {
-		return nil, &Error{Op: "address", Name: name, Errno: syscall.EINVAL, Msg: fmt.Sprintf("%v is no address with a length", p)}
-	}
-	if a.Is4() {
-		b := make([]byte, alias4Size)
-		copy(b, name)
-		putSockaddr(b[alias4Addr:], a)
-		putSockaddr(b[alias4Mask:], mask(p))
-		if p.Bits() < 31 && !a.IsLoopback() {
-			putSockaddr(b[alias4Dst:], broadcast(p))
-		}
-		return b, nil
-	}
-	b := make([]byte, alias6Size)
-	copy(b, name)
-	putSockaddr(b[alias6Addr:], a)
-	putSockaddr(b[alias6Mask:], mask(p))
-	binary.NativeEndian.PutUint32(b[alias6VLTime:], forever)
-	binary.NativeEndian.PutUint32(b[alias6PLTime:], forever)
-	return b, nil
+// AddMember adds an interface to a bridge. One that is in it already is no error.
+func (s *Stack) AddMember(bridge, name string) error {
+	return s.member("add "+name+" to", bridge, name, brdgAdd)
 }
 
-// putSockaddr writes a sockaddr_in or a sockaddr_in6.
-func putSockaddr(b []byte, a netip.Addr) {
-	if a.Is4() {
-		b[0], b[1] = sockaddr4Size, familyInet
-		copy(b[4:], a.AsSlice())
-		return
-	}
-	b[0], b[1] = sockaddr6Size, familyInet6
-	copy(b[8:], a.AsSlice())
+// RemoveMember removes an interface from a bridge. ENOENT: it is not in it.
+func (s *Stack) RemoveMember(bridge, name string) error {
+	return s.member("remove "+name+" from", bridge, name, brdgDel)
 }
 
-// mask is the netmask of p.
-func mask(p netip.Prefix) netip.Addr {
-	m := make([]byte, p.Addr().BitLen()/8)
-	for i := range p.Bits() {
-		m[i/8] |= 0x80 >> (i % 8)
-	}
-	a, _ := netip.AddrFromSlice(m)
-	return a
+// Members returns the interfaces in a bridge.
+func (s *Stack) Members(bridge string) ([]string, error) { return s.members(bridge) }
+
+// Move lends an interface of this stack to the stack of a jail, where it comes
+// without addresses and down. It returns home when the jail dies.
+func (s *Stack) Move(name string, jid int) error {
+	return s.simple("move to jail", name, siocSIFVnet, intArg(jid))
 }
 
-// broadcast is the last address of the network of p.
-func broadcast(p netip.Prefix) netip.Addr {
-	b, m := p.Addr().AsSlice(), mask(p).AsSlice()
-	for i := range b {
-		b[i] |= ^m[i]
+// Return takes an interface back from the stack of a jail.
+func (s *Stack) Return(name string, jid int) error {
+	return s.simple("return from jail", name, siocSIFRVnet, intArg(jid))
+}
+
+// AddRoute adds a route; EEXIST if it is there. Routes to one destination by
+// several gateways share the traffic (net.route.multipath).
+func (s *Stack) AddRoute(r Route) error { return s.route("add", r) }
+
+// RemoveRoute removes a route; ESRCH if there is none.
+func (s *Stack) RemoveRoute(r Route) error { return s.route("remove", r) }
+
+// Interfaces returns the interfaces in the order the kernel has them.
+func (s *Stack) Interfaces() ([]Interface, error) { return s.interfaces() }
+
+// Routes returns the routes of both families, without the entries for the
+// addresses of the stack itself and of its neighbours.
+func (s *Stack) Routes() ([]Route, error) { return s.routes() }
+
+// Loopback brings lo0 up with 127.0.0.1/8 and, if the kernel has IPv6, ::1/128.
+// It may be called again.
+func (s *Stack) Loopback() error {
+	const lo = "lo0"
+	if err := s.Up(lo); err != nil {
+		return err
 	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
+	if err := s.AddAddr(lo, netip.MustParsePrefix("127.0.0.1/8")); err != nil {
+		return err
+	}
+	err := s.AddAddr(lo, netip.MustParsePrefix("::1/128"))
+	if errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EPROTONOSUPPORT) {
+		return nil
+	}
+	return err
 }

@@ -17,9 +17,8 @@ import (
 	"github.com/joyboyid/xc/site/runloop"
 )
 
-// Main is the helper that Loopback names. FreeBSD has the reaper of procctl(2)
-// and needs no stub.
-func Main() bool { return loopback() }
+// Main is of Linux: FreeBSD has the reaper of procctl(2) and needs no stub.
+func Main() bool { return false }
 
 // GroupEnv is of Linux.
 const GroupEnv = "XC_CGROUP"

@@ -1,0 +1,8 @@
+//go:build !(darwin || dragonfly || freebsd || netbsd || openbsd)
+
+package netif
+
+import "errors"
+
+func (*Stack) interfaces() ([]Interface, error) { return nil, errors.ErrUnsupported }
+func (*Stack) routes() ([]Route, error)         { return nil, errors.ErrUnsupported }
