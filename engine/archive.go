@@ -58,6 +58,11 @@ func (e *Engine) SaveImages(ctx context.Context, spec api.SaveSpec) error {
 	case <-ctx.Done():
 		err = errors.Join(err, context.Cause(ctx))
 	}
+	if err == nil {
+		for _, img := range images {
+			e.tell(imageEvent(api.EventSave, img.Manifest.Digest.String(), img.Name.String()))
+		}
+	}
 	return err
 }
 
@@ -95,6 +100,7 @@ func (e *Engine) LoadImages(ctx context.Context, spec api.LoadSpec) ([]api.Image
 	out := []api.Image{}
 	for _, img := range images {
 		out = append(out, describeImage(img))
+		e.tell(imageEvent(api.EventLoad, img.Manifest.Digest.String(), img.Name.String()))
 	}
 	return out, err
 }

@@ -17,10 +17,14 @@ func (e *Engine) RestartContainer(ctx context.Context, name string, opt api.Stop
 	if c.plan.Spec.AutoRemove {
 		return fmt.Errorf("restart container %s: %w: it removes itself when it ends (--rm)", c.name(), fs.ErrInvalid)
 	}
-	if err := e.StopContainer(ctx, c.id, opt); err != nil {
+	if _, err := e.stop(ctx, c, opt); err != nil {
 		return err
 	}
-	return e.StartContainer(ctx, c.id, api.StartOptions{})
+	if err := e.StartContainer(ctx, c.id, api.StartOptions{}); err != nil {
+		return err
+	}
+	e.tell(c.event(api.EventRestart))
+	return nil
 }
 
 // RenameContainer implements api.Containers.
@@ -47,10 +51,16 @@ func (e *Engine) RenameContainer(ctx context.Context, name, to string) error {
 	if to == c.name() {
 		return nil
 	}
+	renamed := c.event(api.EventRename, "old_name", c.name())
+	renamed.Name = to
+	events, err := rows([]api.Event{renamed})
+	if err != nil {
+		return err
+	}
 	err = e.claim(ctx, to, func() error {
 		e.trace("record rename before")
 		defer e.trace("record rename after")
-		return e.db.RenameContainer(ctx, c.id, to)
+		return e.db.RenameContainer(ctx, c.id, to, events...)
 	})
 	if err != nil {
 		return fmt.Errorf("rename container %s: %w", c.name(), err)

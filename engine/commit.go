@@ -95,6 +95,7 @@ func (e *Engine) CommitContainer(ctx context.Context, name string, spec api.Comm
 		img, err := e.commit(ctx, c, base, ch, ref, spec)
 		if err == nil {
 			out = describeImage(img)
+			e.tell(c.event(api.EventCommit, "image", ref.String()), imageEvent(api.EventCommit, out.Digest, ref.String()))
 		}
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 )
 
 // Config says where an engine lives and how. The zero value is an engine in
@@ -28,6 +29,9 @@ type Config struct {
 
 	LogMax   int64 // bytes of a container's log file before it is rotated; 16 MiB when 0
 	LogFiles int   // log files kept per container, the current one included; 2 when 0
+
+	EventsMax int           // events kept; 10000 when 0
+	EventsAge time.Duration // age of the oldest of those; any when 0
 
 	// Registries has settings by host name.
 	Registries map[string]Registry

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,14 +144,35 @@ func crashDir(t *testing.T) string {
 
 func TestIntegrationCrashAtEveryPoint(t *testing.T) {
 	dir := crashDir(t)
-	for i, point := range crashPoints(t, crashJob{Dir: dir}) {
+	points := crashPoints(t, crashJob{Dir: dir})
+	e := openEngine(t, dir, nil)
+	checkLife(t, happened(t, e, api.EventOptions{Filters: []string{"container=c"}}))
+	told := *lastEvent(t, e)
+	closeClean(t, e)
+	for i, point := range points {
 		t.Run(strconv.Itoa(i+1)+" "+point, func(t *testing.T) {
 			if _, killed := runCrashJob(t, crashJob{Dir: dir, Kill: i + 1}); !killed {
 				t.Fatal("the process was not killed: the points are not the same each time")
 			}
 			e := openEngine(t, dir, nil)
-			closeClean(t, e)
+			defer closeClean(t, e)
+			if err := e.RemoveContainer(t.Context(), "c", api.RemoveOptions{Force: true}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Error(err)
+			}
+			checkLife(t, happened(t, e, api.EventOptions{After: &told}))
+			told = *lastEvent(t, e)
 		})
+	}
+}
+
+// lifeRule is what there is to tell of a container, each once: if it has run,
+// how that began and ended.
+var lifeRule = regexp.MustCompile(`^(c\.create( c\.start c\.(exit\(\d+\)|lost\(137\))| c\.lost\(137\)| c\.exit\(125\))?( c\.stop)? c\.remove)?$`)
+
+func checkLife(t *testing.T, events string) {
+	t.Helper()
+	if !lifeRule.MatchString(events) {
+		t.Errorf("the events of its life are %q", events)
 	}
 }
 
@@ -159,7 +181,12 @@ func TestIntegrationCrashAtEveryPoint(t *testing.T) {
 func TestIntegrationCrashOfAutoRemove(t *testing.T) {
 	dir := crashDir(t)
 	mark := filepath.Join(dir, "marks", "ran")
-	for i, point := range crashPoints(t, crashJob{Dir: dir, Ends: true}) {
+	points := crashPoints(t, crashJob{Dir: dir, Ends: true})
+	e := openEngine(t, dir, nil)
+	checkLife(t, happened(t, e, api.EventOptions{Filters: []string{"container=c"}}))
+	told := *lastEvent(t, e)
+	closeClean(t, e)
+	for i, point := range points {
 		t.Run(strconv.Itoa(i+1)+" "+point, func(t *testing.T) {
 			if err := os.Remove(mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Fatal(err)
@@ -195,6 +222,14 @@ func TestIntegrationCrashOfAutoRemove(t *testing.T) {
 					t.Fatalf("it stays: %+v", list)
 				}
 			}
+			if list, err := e.ListContainers(t.Context(), api.ListOptions{All: true}); err == nil && len(list) == 1 { // it was never started
+				err = e.RemoveContainer(t.Context(), "c", api.RemoveOptions{})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			checkLife(t, happened(t, e, api.EventOptions{After: &told}))
+			told = *lastEvent(t, e)
 		})
 	}
 }

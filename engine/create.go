@@ -66,7 +66,7 @@ func (e *Engine) create(ctx context.Context, c *container) error {
 	if err := s.Held.Acquire(ctx, e.host.Hold(e.hostSpec(c))); err != nil {
 		return errors.Join(err, e.forget(ctx, c))
 	}
-	if err := e.save(ctx, c, state{Phase: api.StateCreated}, nil); err != nil {
+	if err := e.save(ctx, c, state{Phase: api.StateCreated}, nil, c.event(api.EventCreate)); err != nil {
 		return errors.Join(err, s.Held.Unwind(ctx), e.forget(ctx, c))
 	}
 	return nil
@@ -115,10 +115,14 @@ func (e *Engine) insert(ctx context.Context, c *container) error {
 	return nil
 }
 
-// save records a change of state and publishes it.
-func (e *Engine) save(ctx context.Context, c *container, st state, loop *host.Loop) error {
+// save records a change of state, with what has happened, and publishes it.
+func (e *Engine) save(ctx context.Context, c *container, st state, loop *host.Loop, happened ...api.Event) error {
+	events, err := rows(happened)
+	if err != nil {
+		return err
+	}
 	return e.record(c, st, loop, func(b []byte) error {
-		return e.db.UpdateContainer(ctx, c.id, b, c.lasting(st.Phase))
+		return e.db.UpdateContainer(ctx, c.id, b, c.lasting(st.Phase), events...)
 	})
 }
 
@@ -139,16 +143,24 @@ func (e *Engine) record(c *container, st state, loop *host.Loop, write func(stat
 
 // forget removes the record of a container that holds nothing any more.
 func (e *Engine) forget(ctx context.Context, c *container) error {
+	st, _ := c.get()
+	var happened []api.Event
+	if st.Phase != phaseCreating { // else nobody has seen it
+		happened = append(happened, c.event(api.EventRemove))
+	}
+	events, err := rows(happened)
+	if err != nil {
+		return err
+	}
 	e.trace("record remove before")
 	defer e.trace("record remove after")
-	if err := e.db.RemoveContainer(ctx, c.id); err != nil {
+	if err := e.db.RemoveContainer(ctx, c.id, events...); err != nil {
 		return err
 	}
 	e.mu.Lock()
 	delete(e.containers, c.id)
 	e.mu.Unlock()
 	c.closeOpened()
-	st, _ := c.get()
 	st.Phase = phaseRemoved
 	c.set(st, nil)
 	return nil

@@ -99,6 +99,9 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return err
 	}
 	e.journal = e.db
+	if err := e.db.LimitEvents(ctx, store.EventLimits{Max: e.cfg.EventsMax, Age: e.cfg.EventsAge}); err != nil {
+		return err
+	}
 	e.host, err = host.Open(ctx, host.Config{
 		Tag: e.db.Tag(), StateDir: e.cfg.StateDir, RunDir: e.cfg.RunDir, SitesDir: e.sitesDir(),
 		ImageDataset: e.cfg.ImageDataset, ContainerDataset: e.cfg.ContainerDataset, VolumeDataset: e.cfg.VolumeDataset,

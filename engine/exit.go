@@ -20,10 +20,14 @@ import (
 func fromControl(x control.Exit) api.Exit {
 	out := api.Exit{Code: x.Code, Core: x.Core, Lost: x.Lost, Error: x.Error, At: x.At}
 	if x.Signal != 0 {
-		out.Signal = strings.TrimPrefix(unix.SignalName(syscall.Signal(x.Signal)), "SIG")
-		out.Signal = cmp.Or(out.Signal, strconv.Itoa(x.Signal))
+		out.Signal = signalName(syscall.Signal(x.Signal))
 	}
 	return out
+}
+
+// signalName is TERM, or a number where it has no name.
+func signalName(sig syscall.Signal) string {
+	return cmp.Or(strings.TrimPrefix(unix.SignalName(sig), "SIG"), strconv.Itoa(int(sig)))
 }
 
 // askError is an error of a run loop that was asked for something it can only

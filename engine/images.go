@@ -235,6 +235,7 @@ func (e *Engine) PullImage(ctx context.Context, name string, opt api.PullOptions
 	}
 	img := describeImage(got.Image)
 	img.Warning = got.Warning
+	e.tell(imageEvent(api.EventPull, img.Digest, img.Names[0]))
 	return img, nil
 }
 
@@ -308,6 +309,7 @@ func (e *Engine) ImportImage(ctx context.Context, spec api.ImportSpec) (api.Imag
 	if err != nil {
 		return api.Image{}, err
 	}
+	e.tell(imageEvent(api.EventImport, img.Manifest.Digest.String(), ref.String()))
 	return describeImage(img), nil
 }
 
@@ -342,6 +344,10 @@ func (e *Engine) RemoveImage(ctx context.Context, name string, opt api.RemoveIma
 			return removed, fmt.Errorf("remove image %s: %w", ref.Familiar(), err)
 		}
 		removed = append(removed, n)
+		e.tell(imageEvent(api.EventUntag, img.Digest, n))
+	}
+	if len(names) == len(img.Names) {
+		e.tell(imageEvent(api.EventRemove, img.Digest, names[0]))
 	}
 	pruned, err := e.images.images.Prune(context.WithoutCancel(ctx))
 	for _, d := range pruned.Blobs {
@@ -371,6 +377,7 @@ func (e *Engine) removeDamaged(ctx context.Context, name string, cause error) er
 	if err := e.images.images.Remove(ctx, ref); err != nil {
 		return errors.Join(cause, err)
 	}
+	e.tell(imageEvent(api.EventUntag, "", ref.String()))
 	return fmt.Errorf("the name %s was removed, of an image that cannot be read: %w", ref.Familiar(), cause)
 }
 

@@ -43,6 +43,7 @@ func (e *Engine) TagImage(ctx context.Context, name, newName string) error {
 	if err := e.images.images.Tag(ctx, img.Name, ref); err != nil {
 		return fmt.Errorf("tag %s: %w", name, err)
 	}
+	e.tell(imageEvent(api.EventTag, img.Manifest.Digest.String(), ref.String()))
 	return nil
 }
 
@@ -117,14 +118,23 @@ func (e *Engine) removeUnused(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return names, err
 	}
+	left := map[digest.Digest]int{} // names
 	for _, img := range list {
-		if slices.Contains(used, img.Manifest.Digest) {
+		left[img.Manifest.Digest]++
+	}
+	for _, img := range list {
+		d, name := img.Manifest.Digest, img.Name.String()
+		if slices.Contains(used, d) {
 			continue
 		}
 		if err := e.images.images.Remove(ctx, img.Name); err != nil {
 			return names, err
 		}
-		names = append(names, img.Name.String())
+		names = append(names, name)
+		e.tell(imageEvent(api.EventUntag, d.String(), name))
+		if left[d]--; left[d] == 0 {
+			e.tell(imageEvent(api.EventRemove, d.String(), name))
+		}
 	}
 	return names, nil
 }

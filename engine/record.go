@@ -69,6 +69,10 @@ type container struct {
 	// channel so that waiting for it can be given up.
 	op chan struct{}
 
+	// acts is shared by who does something to what runs and then tells of it,
+	// and held by who records the end.
+	acts sync.RWMutex
+
 	mu      sync.Mutex
 	state   state
 	loop    *host.Loop    // while it runs

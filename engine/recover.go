@@ -100,7 +100,9 @@ func (e *Engine) recoverContainer(ctx context.Context, c *container) error {
 	if err != nil {
 		return err
 	}
-	if path := host.LoopPath(pending); path != "" {
+	// A run loop whose run is over, by the record, may still be there, ending.
+	mayRun := st.Phase == api.StateRunning || st.Phase == phaseStarting
+	if path := host.LoopPath(pending); path != "" && mayRun {
 		switch adopted, err := e.adopt(ctx, c, path); {
 		case adopted:
 			return nil
@@ -160,9 +162,13 @@ func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, er
 	}
 	was, _ := c.get()
 	now := state{Phase: api.StateRunning, Pid: st.Main, Started: st.Started}
+	var happened []api.Event
+	if was.Phase == phaseStarting {
+		happened = append(happened, c.event(api.EventStart))
+	}
 	if was.Phase == now.Phase && was.Pid == now.Pid {
 		c.set(was, loop)
-	} else if err := e.save(ctx, c, now, loop); err != nil {
+	} else if err := e.save(ctx, c, now, loop, happened...); err != nil {
 		c.set(now, loop) // the record will say how it ended
 		e.cfg.Report(err)
 	}

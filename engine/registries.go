@@ -90,6 +90,7 @@ func (e *Engine) PushImage(ctx context.Context, name string, opt api.PushOptions
 	if err != nil {
 		return api.PushedImage{}, err
 	}
+	e.tell(imageEvent(api.EventPush, done.Manifest.String(), to.String()))
 	return api.PushedImage{Name: to.String(), Digest: done.Manifest.String(), Index: done.Index.String()}, nil
 }
 

@@ -118,7 +118,7 @@ func (e *Engine) startMain(ctx context.Context, c *container, loop *host.Loop, o
 	if err != nil {
 		return commandError(err)
 	}
-	return e.save(ctx, c, state{Phase: api.StateRunning, Pid: pid, Started: time.Now().UTC()}, loop)
+	return e.save(ctx, c, state{Phase: api.StateRunning, Pid: pid, Started: time.Now().UTC()}, loop, c.event(api.EventStart))
 }
 
 // ready makes a run loop ready for the next start, in the background.
@@ -148,7 +148,7 @@ func mainProcess(c *container, size api.Size) control.Process {
 // neverRan records a start that failed, and returns why.
 func (e *Engine) neverRan(ctx context.Context, c *container, cause error) error {
 	st := state{Phase: api.StateExited, Exit: &api.Exit{Code: exitCode(cause), Error: cause.Error(), At: time.Now().UTC()}}
-	if err := e.save(ctx, c, st, nil); err != nil {
+	if err := e.save(ctx, c, st, nil, c.ended(*st.Exit)...); err != nil {
 		c.set(st, nil) // nobody may wait for a disk
 		return errors.Join(cause, err)
 	}
@@ -273,8 +273,15 @@ func (e *Engine) recordLater(c *container, ended state) {
 // recordEnd writes the end of a run. Whoever waits goes on from here; who
 // wants the name, the image or the root of this container waits for the rest.
 func (e *Engine) recordEnd(ctx context.Context, c *container, ended state) error {
+	c.acts.Lock() // what was done to it before its end is told before
+	defer c.acts.Unlock()
+	happened := c.ended(*ended.Exit)
 	if !c.plan.Spec.AutoRemove {
-		return e.save(ctx, c, ended, nil)
+		return e.save(ctx, c, ended, nil, happened...)
+	}
+	events, err := rows(happened)
+	if err != nil {
+		return err
 	}
 	// One transaction says all there is to say until it is gone.
 	ended.Phase = phaseRemoving
@@ -283,7 +290,7 @@ func (e *Engine) recordEnd(ctx context.Context, c *container, ended state) error
 		if err != nil {
 			return err
 		}
-		return e.db.EndContainer(ctx, c.id, st, exit)
+		return e.db.EndContainer(ctx, c.id, st, exit, events...)
 	})
 }
 
@@ -356,30 +363,40 @@ func (e *Engine) StopContainer(ctx context.Context, name string, opt api.StopOpt
 	if err != nil {
 		return err
 	}
+	stopped, err := e.stop(ctx, c, opt)
+	if err != nil || !stopped {
+		return err
+	}
+	e.tell(c.event(api.EventStop))
+	return nil
+}
+
+// stop stops a container, and tells whether it ran.
+func (e *Engine) stop(ctx context.Context, c *container, opt api.StopOptions) (bool, error) {
 	sig, err := signalNumber(cmp.Or(opt.Signal, c.plan.Signal))
 	if err != nil {
-		return fmt.Errorf("stop container %s: %w", c.name(), err)
+		return false, fmt.Errorf("stop container %s: %w", c.name(), err)
 	}
 	timeout := c.plan.Timeout
 	if opt.Timeout != nil {
 		timeout = *opt.Timeout
 	}
 	if err := checkTimeout(timeout); err != nil {
-		return fmt.Errorf("stop container %s: %w", c.name(), err)
+		return false, fmt.Errorf("stop container %s: %w", c.name(), err)
 	}
 	release, err := e.hold(ctx, c) // a start under way is to be stopped as well
 	if err != nil {
-		return err
+		return false, err
 	}
 	loop := c.running()
 	release()
 	if loop == nil {
-		return nil
+		return false, nil
 	}
 	if err := loop.Control.Stop(ctx, int(sig), time.Duration(timeout)*time.Second); err != nil && !lostLoop(err) {
-		return fmt.Errorf("stop container %s: %w", c.name(), err)
+		return false, fmt.Errorf("stop container %s: %w", c.name(), err)
 	}
-	return e.awaitEnd(ctx, c, loop)
+	return true, e.awaitEnd(ctx, c, loop)
 }
 
 // awaitEnd returns once the end of this run has been recorded and cleaned up.
@@ -416,9 +433,12 @@ func (e *Engine) KillContainer(ctx context.Context, name, signal string) error {
 	if err != nil {
 		return fmt.Errorf("kill container %s: %w", name, err)
 	}
+	c.acts.RLock()
+	defer c.acts.RUnlock()
 	if err := loop.Control.Signal(ctx, int(sig), false); err != nil {
 		return fmt.Errorf("kill container %s: %w", c.name(), askError(err))
 	}
+	e.tell(c.event(api.EventKill, "signal", signalName(sig)))
 	return nil
 }
 
@@ -454,7 +474,7 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, opt api.Remov
 			return fmt.Errorf("remove container %s: it is running: stop it first, or use force", c.name())
 		}
 		now := 0
-		if err := e.StopContainer(ctx, c.id, api.StopOptions{Signal: "KILL", Timeout: &now}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if _, err := e.stop(ctx, c, api.StopOptions{Signal: "KILL", Timeout: &now}); err != nil {
 			return fmt.Errorf("remove container %s: %w", c.name(), err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/site/control"
@@ -25,11 +26,24 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 		Dir: cmp.Or(opt.WorkDir, c.plan.WorkDir), User: cmp.Or(opt.User, c.plan.User),
 		Terminal: opt.Terminal, Size: control.Size(opt.Size),
 	}
+	e.tell(c.execEvent(api.EventExec, opt))
 	exit, err := loop.Control.Exec(ctx, p, control.Stdio(opt.Stdio))
 	if err != nil {
-		return api.Exit{}, fmt.Errorf("exec in container %s: %w", c.name(), commandError(askError(err)))
+		err = fmt.Errorf("exec in container %s: %w", c.name(), commandError(askError(err)))
+		if ctx.Err() == nil { // else it goes on, as far as is known
+			e.tellExec(c, opt, api.Exit{Code: exitCode(err), Error: err.Error(), At: time.Now().UTC()})
+		}
+		return api.Exit{}, err
 	}
-	return fromControl(exit), nil
+	out := fromControl(exit)
+	e.tellExec(c, opt, out)
+	return out, nil
+}
+
+func (e *Engine) tellExec(c *container, opt api.ExecOptions, exit api.Exit) {
+	ev := c.execEvent(api.EventExecExit, opt)
+	ev.Exit = &exit
+	e.tell(ev)
 }
 
 // AttachContainer implements api.Containers.

@@ -81,7 +81,7 @@ func engineConfig(c config.Config, log zerolog.Logger) engine.Config {
 	ec := engine.Config{
 		StateDir: c.StateDir, RunDir: c.RunDir, LogsDir: c.LogsDir,
 		ImageDataset: c.ImageDataset, ContainerDataset: c.ContainerDataset, VolumeDataset: c.VolumeDataset, DevfsOffset: c.DevfsIDOffset,
-		LogMax: c.LogMaxSize, LogFiles: c.LogFiles, Credentials: c.Credentials, Search: c.Search, Registries: map[string]engine.Registry{},
+		LogMax: c.LogMaxSize, LogFiles: c.LogFiles, EventsMax: c.EventsMax, EventsAge: c.EventsAge, Credentials: c.Credentials, Search: c.Search, Registries: map[string]engine.Registry{},
 		RunLoop: beside("xc-runloop"), Ocitar: beside("ocitar"), Spare: true,
 		Report: func(err error) { log.Error().Err(err).Msg("engine") },
 	}

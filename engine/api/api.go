@@ -17,7 +17,10 @@
 // to close.
 package api
 
-import "context"
+import (
+	"context"
+	"iter"
+)
 
 //go:generate go run github.com/joyboyid/xc/ipc/ipcgen -type Engine -doc ../../docs/api.md
 
@@ -157,6 +160,10 @@ type System interface {
 	// CheckSystem looks at what the host has of what containers need, and at
 	// what is missing. It changes nothing.
 	CheckSystem(ctx context.Context) ([]Check, error)
+	// Events tells what has happened, oldest first. The engine keeps the latest.
+	// It never waits for who reads them: one who is so slow that events are
+	// removed before they could be read is told how many.
+	Events(ctx context.Context, opt EventOptions) iter.Seq2[Event, error]
 	// DiskUsage tells what takes room on the disk, and how much of it could be
 	// had back.
 	DiskUsage(ctx context.Context) ([]DiskUsage, error)

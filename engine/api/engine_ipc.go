@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"iter"
 	"os"
 
 	"github.com/joyboyid/xc/ipc"
@@ -52,6 +53,7 @@ const (
 	MethodSystemInfo                   = "System.Info"
 	MethodSystemVersion                = "System.Version"
 	MethodSystemCheckSystem            = "System.CheckSystem"
+	MethodSystemEvents                 = "System.Events"
 	MethodSystemDiskUsage              = "System.DiskUsage"
 )
 
@@ -147,6 +149,8 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineSystemVersionServe(ctx, impl, r)
 		case MethodSystemCheckSystem:
 			return engineSystemCheckSystemServe(ctx, impl, r)
+		case MethodSystemEvents:
+			return engineSystemEventsServe(ctx, impl, r)
 		case MethodSystemDiskUsage:
 			return engineSystemDiskUsageServe(ctx, impl, r)
 		}
@@ -1485,6 +1489,51 @@ func engineSystemCheckSystemServe(ctx context.Context, impl Engine, r *ipc.Reque
 		Result: res0,
 	}
 	return out, nil, nil
+}
+
+type engineSystemEventsIn struct {
+	Opt EventOptions `json:"opt"`
+}
+
+// Events calls System.Events.
+func (c EngineClient) Events(ctx context.Context, opt EventOptions) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		in := engineSystemEventsIn{
+			Opt: opt,
+		}
+		stop := false
+		got, err := c.C.Stream(ctx, MethodSystemEvents, in, nil, func(raw []byte, lent []*os.File) error {
+			var item Event
+			if err := ipc.DecodeItem(raw, &item); err != nil {
+				return err
+			}
+			if stop = !yield(item, nil); stop {
+				return context.Canceled
+			}
+			return nil
+		}, nil)
+		res := ipc.Files{List: got}
+		if err := res.Done(err); err != nil && !stop {
+			var none Event
+			yield(none, err)
+		}
+	}
+}
+
+func engineSystemEventsServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineSystemEventsIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	for item, err := range impl.Events(ctx, in.Opt) {
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := r.Emit(item); err != nil {
+			return nil, nil, err
+		}
+	}
+	return nil, nil, nil
 }
 
 type engineSystemDiskUsageOut struct {

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -45,6 +46,9 @@ type Config struct {
 	LogMaxSize int64 // bytes
 	LogFiles   int
 	LogLevel   string // one of Levels
+
+	EventsMax int
+	EventsAge time.Duration
 
 	Registries  map[string]Registry // by host or host:port
 	Search      []string            // where short names are looked for: registries, with or without a path
@@ -126,6 +130,8 @@ func keys() []setting {
 		{"log_max_size", size(func(c *Config) *int64 { return &c.LogMaxSize }, 4<<10, 1<<40)},
 		{"log_files", number(func(c *Config) *int { return &c.LogFiles }, 1, 1000)},
 		{"log_level", text(func(c *Config) *string { return &c.LogLevel }, isLevel)},
+		{"events_max", number(func(c *Config) *int { return &c.EventsMax }, 100, 10_000_000)},
+		{"events_age", age(func(c *Config) *time.Duration { return &c.EventsAge })},
 		{"registries", (*parser).registries},
 		{"search_registries", list(func(c *Config) *[]string { return &c.Search }, isPlace, "a registry as HOST, HOST:PORT or HOST/PATH, without a scheme")},
 		{"credentials", path(func(c *Config) *string { return &c.Credentials })},

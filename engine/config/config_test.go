@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/joyboyid/xc/engine/config"
 )
@@ -28,6 +29,8 @@ devfs_id_offset: 2000
 log_max_size: 64M
 log_files: 5
 log_level: debug
+events_max: 5000
+events_age: 30d
 registries:
   registry.example:5000: {plain_http: true}
   docker.io:
@@ -46,7 +49,7 @@ search_registries:
 	want := config.Config{
 		StateDir: "/data/xc", RunDir: "/run/xc", LogsDir: "/var/log/xc", Credentials: "/root/.docker/config.json", SocketPath: "/run/xc.sock", SocketGroup: "1001",
 		ImageDataset: "zroot/xc/images", ContainerDataset: "zroot/xc/containers", DevfsIDOffset: 2000,
-		LogMaxSize: 64 << 20, LogFiles: 5, LogLevel: "debug", Search: []string{"registry.lan/base", "docker.io"},
+		LogMaxSize: 64 << 20, LogFiles: 5, LogLevel: "debug", EventsMax: 5000, EventsAge: 30 * 24 * time.Hour, Search: []string{"registry.lan/base", "docker.io"},
 		Registries: map[string]config.Registry{
 			"docker.io":             {Mirrors: []string{"mirror.lan:5000", "cache.lan/hub"}, CAs: []string{"/etc/ca.pem"}, Cert: "/etc/me.pem", Key: "/etc/me.key"},
 			"registry.example:5000": {PlainHTTP: true}, "[fd00::1]:5000": {}, "ghcr.io": {},
@@ -92,6 +95,11 @@ func TestErrors(t *testing.T) {
 		"registries:\n  a:\n    cert: /b":                 "f:3: registries.a: cert and key go together",
 		"registries:\n  a:\n    ca: [b]":                  `f:3: registries.a.ca: "b": expected the absolute path`,
 		"search_registries: [a, {}]":                      "f:1: search_registries:",
+		"events_max: 1":                                   `f:1: events_max: "1": expected a number from 100`,
+		"events_age: 5":                                   `f:1: events_age: "5": expected a time from 1m`,
+		"events_age: 1s":                                  "expected a time",
+		"events_age: 36501d":                              "expected a time",
+		"events_age: 2000000000000d":                      "expected a time",
 		"- a":                                             "f:1: : expected keys with values",
 		"a: b: c":                                         "f: ",
 		"log_files: 1\n---\nlog_files: 2":                 "more than one document",

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -76,6 +77,23 @@ func bytesOf(s string) (int64, bool) {
 	}
 	v, err := strconv.ParseInt(s, 10, 64)
 	return v * unit, err == nil && v >= 0 && v <= math.MaxInt64/unit
+}
+
+// age reads how long something is kept: 90m, 12h, 30d.
+func age(field func(*Config) *time.Duration) reader {
+	return func(p *parser, key string, n *yaml.Node) error {
+		text, factor := n.Value, 1
+		if days, ok := strings.CutSuffix(text, "d"); ok {
+			text, factor = days+"h", 24
+		}
+		const highest = 100 * 365 * 24 * time.Hour
+		d, err := time.ParseDuration(text)
+		if n.Kind != yaml.ScalarNode || err != nil || d > highest || d*time.Duration(factor) < time.Minute || d*time.Duration(factor) > highest {
+			return p.fail(n, key, "%q: expected a time from 1m to 100 years, as 90m, 12h or 30d", n.Value)
+		}
+		*field(&p.config) = d * time.Duration(factor)
+		return nil
+	}
 }
 
 // flag reads a truth value.

@@ -58,15 +58,20 @@ func object(b json.RawMessage) []byte {
 	return b
 }
 
-// UpdateContainer replaces the state of the container with this id; when
-// durable, it and all before it survive a power cut. The error matches
-// fs.ErrNotExist when there is none.
-func (s *Store) UpdateContainer(ctx context.Context, id string, state json.RawMessage, durable bool) error {
+// UpdateContainer replaces the state of the container with this id, and records
+// what has happened; when durable, it and all before it survive a power cut. The
+// error matches fs.ErrNotExist when there is none.
+func (s *Store) UpdateContainer(ctx context.Context, id string, state json.RawMessage, durable bool, happened ...Event) error {
 	d := survivesProcess
 	if durable {
 		d = survivesPowerCut
 	}
-	err := s.write(ctx, d, func(conn *sqlite.Conn) error { return updateContainer(conn, id, state) })
+	err := s.write(ctx, d, func(conn *sqlite.Conn) error {
+		if err := updateContainer(conn, id, state); err != nil {
+			return err
+		}
+		return s.appendEvents(conn, happened)
+	})
 	if err != nil {
 		return fmt.Errorf("update record of container %s: %w", id, err)
 	}
@@ -81,10 +86,11 @@ func updateContainer(conn *sqlite.Conn, id string, state json.RawMessage) error 
 	return err
 }
 
-// RenameContainer gives the container with this id another name. The error
+// RenameContainer gives the container with this id another name, and records that
+// it happened. The error
 // matches fs.ErrExist when that is taken, fs.ErrNotExist when there is no such
 // container.
-func (s *Store) RenameContainer(ctx context.Context, id, name string) error {
+func (s *Store) RenameContainer(ctx context.Context, id, name string, happened ...Event) error {
 	err := s.write(ctx, survivesPowerCut, func(conn *sqlite.Conn) error {
 		holder, err := findContainer(conn, "(id = ?1 OR name = ?1) AND id <> ?2", name, id)
 		if err != nil {
@@ -97,7 +103,10 @@ func (s *Store) RenameContainer(ctx context.Context, id, name string) error {
 		if err == nil && conn.Changes() == 0 {
 			err = fs.ErrNotExist
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return s.appendEvents(conn, happened)
 	})
 	if err != nil {
 		return fmt.Errorf("name container %s %s: %w", id, name, err)
@@ -105,11 +114,15 @@ func (s *Store) RenameContainer(ctx context.Context, id, name string) error {
 	return nil
 }
 
-// RemoveContainer removes the record with this id. Removing a missing one
-// succeeds.
-func (s *Store) RemoveContainer(ctx context.Context, id string) error {
+// RemoveContainer removes the record with this id, and records that it happened.
+// Removing a missing one succeeds, and nothing has happened.
+func (s *Store) RemoveContainer(ctx context.Context, id string, happened ...Event) error {
 	err := s.write(ctx, survivesProcess, func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, "DELETE FROM container WHERE id = ?", &sqlitex.ExecOptions{Args: []any{id}})
+		err := sqlitex.Execute(conn, "DELETE FROM container WHERE id = ?", &sqlitex.ExecOptions{Args: []any{id}})
+		if err != nil || conn.Changes() == 0 {
+			return err
+		}
+		return s.appendEvents(conn, happened)
 	})
 	if err != nil {
 		return fmt.Errorf("remove record of container %s: %w", id, err)

@@ -17,7 +17,7 @@ const keepExits = 1000
 // EndContainer is an UpdateContainer, not durable, of a container that is about
 // to be removed. How it ended is remembered after that, by its id, for those who
 // ask then. The oldest are forgotten.
-func (s *Store) EndContainer(ctx context.Context, id string, state, exit json.RawMessage) error {
+func (s *Store) EndContainer(ctx context.Context, id string, state, exit json.RawMessage, happened ...Event) error {
 	err := s.write(ctx, survivesProcess, func(conn *sqlite.Conn) error {
 		if err := updateContainer(conn, id, state); err != nil {
 			return err
@@ -27,8 +27,12 @@ func (s *Store) EndContainer(ctx context.Context, id string, state, exit json.Ra
 		if err != nil {
 			return err
 		}
-		return sqlitex.Execute(conn, "DELETE FROM exit WHERE id IN (SELECT id FROM exit ORDER BY at DESC LIMIT -1 OFFSET ?)",
+		err = sqlitex.Execute(conn, "DELETE FROM exit WHERE id IN (SELECT id FROM exit ORDER BY at DESC LIMIT -1 OFFSET ?)",
 			&sqlitex.ExecOptions{Args: []any{keepExits}})
+		if err != nil {
+			return err
+		}
+		return s.appendEvents(conn, happened)
 	})
 	if err != nil {
 		return fmt.Errorf("record the end of container %s: %w", id, err)

@@ -69,4 +69,10 @@ CREATE TABLE volume (
 	spec    BLOB NOT NULL,    -- JSON
 	state   BLOB NOT NULL     -- JSON
 ) WITHOUT ROWID, STRICT;
+`, `
+CREATE TABLE event ( -- the oldest are removed
+	id   INTEGER PRIMARY KEY,
+	at   INTEGER NOT NULL, -- nanoseconds since 1970
+	data BLOB NOT NULL     -- JSON
+) STRICT;
 `}

@@ -1,6 +1,6 @@
 // Package store keeps what an engine must not forget in one sqlite file: the
 // undo journal of its sites, the records of its containers, the names of its
-// images, and the instance tag.
+// images, what has happened, and the instance tag.
 //
 // Words:
 //
@@ -13,6 +13,8 @@
 //     when the call returns, also against a power cut (synchronous=FULL). A
 //     journal entry survives the death of the process only
 //     (synchronous=NORMAL): what it undoes does not survive a power cut either.
+//   - An event is recorded by the transaction that records what has happened,
+//     if there is one: it is there exactly when that is.
 //
 // One story:
 //
@@ -58,6 +60,11 @@ type Store struct {
 	conn     *sqlite.Conn // nil once closed
 	sync     durability   // what conn is set to
 	lastUndo int64        // id of the newest entry of the journal
+
+	events    EventLimits
+	lastEvent int64         // id of the newest event
+	newEvent  int64         // the same, in the transaction under way
+	newer     chan struct{} // closed and replaced when there are newer ones
 }
 
 // durability is a value of PRAGMA synchronous.
@@ -99,7 +106,7 @@ func open(path string) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{conn: conn}
+	s := &Store{conn: conn, newer: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -111,7 +118,11 @@ func open(path string) (_ *Store, err error) {
 	if s.tag, err = instanceTag(conn); err != nil {
 		return nil, err
 	}
-	s.lastUndo, err = queryInt(conn, "SELECT coalesce(max(id), 0) FROM undo")
+	if s.lastUndo, err = queryInt(conn, "SELECT coalesce(max(id), 0) FROM undo"); err != nil {
+		return nil, err
+	}
+	s.lastEvent, err = queryInt(conn, "SELECT coalesce(max(id), 0) FROM event")
+	s.newEvent = s.lastEvent
 	return s, err
 }
 
@@ -240,7 +251,10 @@ func (s *Store) write(ctx context.Context, d durability, op func(*sqlite.Conn) e
 		if err != nil {
 			return err
 		}
-		defer end(&err)
+		defer func() {
+			end(&err)
+			s.tellEventsLocked(err == nil)
+		}()
 		return op(conn)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -58,6 +59,8 @@ type fake struct {
 	imageCheck api.ImageCheck
 	loaded     api.LoadSpec
 	checks     []api.Check
+	events     []api.Event
+	eventCalls []api.EventOptions
 
 	waits, attached chan struct{} // told of each call
 }
@@ -421,6 +424,31 @@ func (f *fake) ContainerLogs(_ context.Context, _ string, opt api.LogOptions, em
 		}
 	}
 	return nil
+}
+
+// Events gives one event to a call, and then the engine dies, until there are no
+// more.
+func (f *fake) Events(_ context.Context, opt api.EventOptions) iter.Seq2[api.Event, error] {
+	return func(yield func(api.Event, error) bool) {
+		f.mu.Lock()
+		f.eventCalls = append(f.eventCalls, opt)
+		var next []api.Event
+		if len(f.events) > 0 {
+			next, f.events = f.events[:1], f.events[1:]
+		}
+		left := len(f.events)
+		f.mu.Unlock()
+		for _, ev := range next {
+			if !yield(ev, nil) {
+				return
+			}
+		}
+		if left > 0 {
+			time.Sleep(20 * time.Millisecond) // for what was sent to be read
+			f.hangUp()
+			yield(api.Event{}, context.Canceled)
+		}
+	}
 }
 
 func (f *fake) ListContainers(_ context.Context, opt api.ListOptions) ([]api.Container, error) {

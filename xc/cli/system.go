@@ -27,6 +27,7 @@ func systemCommands() []command {
 			}},
 			setup: inspectCommand,
 		},
+		{use: "events [FLAGS]", short: "Show what happens to containers and images", long: eventsLong, args: cobra.NoArgs, setup: eventsCommand},
 		{use: "info [FLAGS]", short: "Describe the engine and its host", args: cobra.NoArgs, setup: infoCommand},
 		{use: "system", short: "Look after the engine and its host", sub: []command{
 			{use: "check [FLAGS]", short: "Show what the host has of what containers need, and how to get what is missing", long: checkLong, args: cobra.NoArgs, setup: checkCommand},
