@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,7 @@ type crashJob struct {
 	Dir  string
 	Kill int  // at the n-th point, from 1; 0: print the points instead
 	Ends bool // main ends by itself with code 7, and the container removes itself
+	Nets bool // it is on a network, which is made before and removed after
 }
 
 const crashEnv = "XC_TEST_CRASH"
@@ -76,6 +78,12 @@ func crashLife(e *engine.Engine, job crashJob) error {
 		spec.Command, spec.AutoRemove = []string{"sh", "-c", "echo ran >>/marks/ran; exit 7"}, true
 		spec.Mounts = []api.Mount{{Source: filepath.Join(job.Dir, "marks"), Destination: "/marks"}}
 	}
+	if job.Nets {
+		if _, err := e.CreateNetwork(ctx, crashNetwork); err != nil {
+			return err
+		}
+		spec.Networks = crashAttachments
+	}
 	c, err := e.CreateContainer(ctx, spec)
 	if err != nil {
 		return err
@@ -93,8 +101,18 @@ func crashLife(e *engine.Engine, job crashJob) error {
 	if err := e.StopContainer(ctx, c.ID, api.StopOptions{Timeout: &now}); err != nil {
 		return err
 	}
-	return e.RemoveContainer(ctx, c.ID, api.RemoveOptions{})
+	if err := e.RemoveContainer(ctx, c.ID, api.RemoveOptions{}); err != nil || !job.Nets {
+		return err
+	}
+	return e.RemoveNetwork(ctx, crashNetwork.Name)
 }
+
+// crashNetwork has one address of IPv4, so that whoever takes it shows that
+// nobody else has it.
+var (
+	crashNetwork     = api.NetworkSpec{Name: "crash", Subnets: []api.Subnet{{Prefix: netip.MustParsePrefix("10.72.0.0/30")}, {Prefix: netip.MustParsePrefix("fd72::/64")}}}
+	crashAttachments = []api.Attachment{{Network: "crash", Addrs: []netip.Addr{netip.MustParseAddr("fd72::7")}}}
+)
 
 func runCrashJob(t *testing.T, job crashJob) (out string, killed bool) {
 	t.Helper()

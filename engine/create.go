@@ -34,6 +34,12 @@ func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (a
 	}
 	defer e.end()
 	id := e.host.NewID()
+	made := false
+	defer func() {
+		if !made {
+			e.leaveNetworks(id)
+		}
+	}()
 	p, release, err := e.planContainer(ctx, id, spec)
 	defer release() // the record says from then on that the image is in use
 	if err != nil {
@@ -53,6 +59,7 @@ func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (a
 		c.closeOpened()
 		return api.Container{}, fmt.Errorf("create container %s: %w", p.Name, err)
 	}
+	made = true
 	return e.describe(c), nil
 }
 
@@ -63,7 +70,7 @@ func (e *Engine) create(ctx context.Context, c *container) error {
 		return err
 	}
 	s := e.site(c.id)
-	if err := s.Held.Acquire(ctx, e.host.Hold(e.hostSpec(c))); err != nil {
+	if err := s.Held.Acquire(ctx, slices.Concat(e.claimSteps(c), e.host.Hold(e.hostSpec(c)))); err != nil {
 		return errors.Join(err, e.forget(ctx, c))
 	}
 	if err := e.save(ctx, c, state{Phase: api.StateCreated}, nil, c.event(api.EventCreate)); err != nil {
@@ -160,6 +167,7 @@ func (e *Engine) forget(ctx context.Context, c *container) error {
 	e.mu.Lock()
 	delete(e.containers, c.id)
 	e.mu.Unlock()
+	e.leaveNetworks(c.id)
 	c.closeOpened()
 	st.Phase = phaseRemoved
 	c.set(st, nil)
@@ -169,7 +177,7 @@ func (e *Engine) forget(ctx context.Context, c *container) error {
 // planContainer checks a spec and looks everything up. The caller releases
 // the lease on its image.
 func (e *Engine) planContainer(ctx context.Context, id string, spec api.ContainerSpec) (p plan, release func(), err error) {
-	p = plan{Spec: spec, Name: spec.Name, Hostname: spec.Hostname, Network: spec.Network, Timeout: 10}
+	p = plan{Spec: spec, Name: spec.Name, Hostname: spec.Hostname, Timeout: 10}
 	if err := p.checkWords(id); err != nil {
 		return p, func() {}, err
 	}
@@ -184,6 +192,9 @@ func (e *Engine) planContainer(ctx context.Context, id string, spec api.Containe
 		return p, release, err
 	}
 	if err := e.extension(&p, img); err != nil {
+		return p, release, err
+	}
+	if err := e.planNetworks(id, &p); err != nil {
 		return p, release, err
 	}
 	if _, err := signalNumber(p.Signal); err != nil {
@@ -213,13 +224,6 @@ func (p *plan) checkWords(id string) error {
 	}
 	if !hostRule.MatchString(p.Hostname) {
 		return fmt.Errorf("hostname %q: %w: letters, digits, '.', '_' and '-' only, 63 at the most, a letter or digit at both ends", p.Hostname, fs.ErrInvalid)
-	}
-	switch p.Network {
-	case "":
-		p.Network = api.NetworkNone
-	case api.NetworkNone, api.NetworkHost:
-	default:
-		return fmt.Errorf("network %q: %w: %q and %q are the networks there are", p.Network, fs.ErrNotExist, api.NetworkNone, api.NetworkHost)
 	}
 	if spec.StopTimeout != nil {
 		p.Timeout = *spec.StopTimeout
@@ -324,9 +328,14 @@ func environment(image, user []string, hostname string, terminal bool) []string 
 	if terminal {
 		base = append(base, "TERM=xterm")
 	}
+	return overlay(base, image, user)
+}
+
+// overlay lays lists of variables over each other: what comes later holds.
+func overlay(lists ...[]string) []string {
 	var env []string
 	at := map[string]int{}
-	for _, kv := range slices.Concat(base, image, user) {
+	for _, kv := range slices.Concat(lists...) {
 		key, _, _ := strings.Cut(kv, "=")
 		if i, ok := at[key]; ok {
 			env[i] = kv

@@ -59,7 +59,7 @@ func BenchmarkCycle(b *testing.B) {
 func engineCycle(b *testing.B, e *engine.Engine, network string) {
 	var run time.Duration
 	for b.Loop() {
-		c, err := e.CreateContainer(b.Context(), api.ContainerSpec{Image: "root", Network: network, Command: []string{"/bin/true"}, AutoRemove: true})
+		c, err := e.CreateContainer(b.Context(), api.ContainerSpec{Image: "root", Networks: []api.Attachment{{Network: network}}, Command: []string{"/bin/true"}, AutoRemove: true})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -39,13 +39,14 @@ var errClosed = fmt.Errorf("the engine is closed: %w", fs.ErrClosed)
 
 // Engine is an engine in this process. It is safe for concurrent use.
 type Engine struct {
-	cfg     Config
-	lock    *store.Lock
-	db      *store.Store
-	journal site.Journal
-	table   site.Table
-	host    *host.Host
-	images  images
+	cfg      Config
+	lock     *store.Lock
+	db       *store.Store
+	journal  site.Journal
+	table    site.Table
+	host     *host.Host
+	images   images
+	networks networks
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -111,6 +112,10 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return err
 	}
 	e.table = e.host.Table()
+	e.table[kindLease] = e.releaseLease
+	if err := e.openNetworks(ctx); err != nil {
+		return err
+	}
 	if err := e.images.open(e); err != nil {
 		return err
 	}

@@ -29,9 +29,10 @@ func (e *Engine) extension(p *plan, img api.Image) error {
 		}
 		return fmt.Errorf("the image needs variables that are not set: %w: %s; give them with --env", fs.ErrInvalid, strings.Join(names, ", "))
 	}
-	if x.VNET && p.Network == api.NetworkHost {
-		return fmt.Errorf("the image needs a network stack of its own: %w with the network %s", fs.ErrInvalid, p.Network)
+	if x.VNET && asksHost(p.Spec) {
+		return fmt.Errorf("the image needs a network stack of its own: %w with the network %s", fs.ErrInvalid, api.NetworkHost)
 	}
+	p.Spec.VNET = p.Spec.VNET || x.VNET
 	if lacking := lacking(p, x); len(lacking) > 0 {
 		return fmt.Errorf("the image asks for more than containers get: %w: grant it with %s", fs.ErrPermission, strings.Join(lacking, " "))
 	}

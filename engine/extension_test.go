@@ -29,7 +29,7 @@ func TestIntegrationImageExtension(t *testing.T) {
 	}{
 		{`{"version":1,"required_env":[{"name":"DB","description":"where"}]}`, api.ContainerSpec{}, false, fs.ErrInvalid, "DB (where)"},
 		{`{"version":1,"required_env":[{"name":"DB"}]}`, api.ContainerSpec{Env: []string{"DB=x"}}, true, nil, ""},
-		{`{"version":1,"vnet":true}`, api.ContainerSpec{Network: api.NetworkHost}, false, fs.ErrInvalid, "network stack"},
+		{`{"version":1,"vnet":true}`, api.ContainerSpec{Networks: []api.Attachment{{Network: api.NetworkHost}}}, false, fs.ErrInvalid, "network stack"},
 		{`{"version":1,"vnet":true}`, api.ContainerSpec{}, true, nil, ""},
 		{`{"version":1,"allow":["raw_sockets"]}`, api.ContainerSpec{}, false, fs.ErrPermission, "-o allow.raw_sockets"},
 		{`{"version":1,"sysvipc":"inherit"}`, api.ContainerSpec{}, false, fs.ErrPermission, "-o sysvmsg=inherit"},

@@ -15,6 +15,7 @@ func (e *Engine) hostSpec(c *container) host.Spec {
 		Hostname: c.plan.Hostname, Network: c.plan.Network, Linux: c.plan.Linux, Log: e.logPath(c.id),
 		Params: c.plan.Spec.Params, Datasets: c.plan.Spec.Datasets,
 	}
+	s.Interfaces = interfaces(e.connections(c))
 	for _, m := range c.plan.Spec.Mounts {
 		s.Mounts = append(s.Mounts, host.Mount{Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly})
 	}

@@ -31,7 +31,8 @@ type plan struct {
 	WorkDir  string            `json:"work_dir,omitempty"`
 	User     string            `json:"user,omitempty"`
 	Hostname string            `json:"hostname"`
-	Network  string            `json:"network"`
+	Network  string            `json:"network"` // one of package host
+	Networks []attachment      `json:"networks,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Signal   string            `json:"signal"`  // to stop with
 	Timeout  int               `json:"timeout"` // seconds
@@ -73,12 +74,13 @@ type container struct {
 	// and held by who records the end.
 	acts sync.RWMutex
 
-	mu      sync.Mutex
-	state   state
-	loop    *host.Loop    // while it runs
-	run     *run          // while it runs
-	changed chan struct{} // closed and replaced at each change of state
-	opened  []*os.File    // mount sources as the creator opened them, until the first start
+	mu          sync.Mutex
+	state       state
+	loop        *host.Loop    // while it runs
+	run         *run          // while it runs
+	changed     chan struct{} // closed and replaced at each change of state
+	connections []connection  // while it runs
+	opened      []*os.File    // mount sources as the creator opened them, until the first start
 }
 
 // run is one run of a container, for those who wait for its end: by the time
@@ -127,6 +129,12 @@ func (c *container) running() *host.Loop {
 	return c.loop
 }
 
+func (c *container) setConnections(list []connection) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.connections = list
+}
+
 // set changes the state in memory, and begins or ends a run.
 func (c *container) set(st state, loop *host.Loop) {
 	c.mu.Lock()
@@ -171,11 +179,12 @@ func (e *Engine) describe(c *container) api.Container {
 	out := api.Container{
 		ID: c.id, Name: c.name(), Image: p.Image, ImageID: p.ImageID, Rootfs: p.Spec.Rootfs,
 		Args: p.Args, Env: p.Env, WorkDir: p.WorkDir, User: p.User, Hostname: p.Hostname,
-		Terminal: p.Spec.Terminal, Network: p.Network, Mounts: p.Spec.Mounts, Labels: p.Labels,
+		Terminal: p.Spec.Terminal, Mounts: p.Spec.Mounts, Labels: p.Labels,
 		ReadOnly: p.Spec.ReadOnly, Params: p.Spec.Params, Datasets: p.Spec.Datasets, AutoRm: p.Spec.AutoRemove, Created: c.created,
 		State: st.Phase, Pid: st.Pid, Started: st.Started, Exit: st.Exit,
 		LogPath: e.logPath(c.id), RootDir: e.host.RootDir(e.hostSpec(c)),
 	}
+	out.Network, out.Networks = describeConnections(p.Network, e.connections(c))
 	switch st.Phase {
 	case api.StateRunning:
 		out.JID = e.host.JID(c.id)

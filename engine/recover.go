@@ -41,6 +41,9 @@ func (e *Engine) recover(ctx context.Context) error {
 		}
 		all = append(all, c)
 		e.containers[c.id] = c
+		if err := e.joinNetworks(c); err != nil {
+			e.cfg.Report(fmt.Errorf("container %s: %w", c.name(), err))
+		}
 	}
 	sites, err := e.journal.Sites(ctx)
 	if err != nil {
@@ -159,6 +162,9 @@ func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, er
 			return false, nil
 		}
 		return false, fmt.Errorf("its run loop does not answer: %w", err)
+	}
+	if err := e.reconnect(ctx, c); err != nil {
+		e.cfg.Report(fmt.Errorf("container %s: find its addresses: %w", c.name(), err))
 	}
 	was, _ := c.get()
 	now := state{Phase: api.StateRunning, Pid: st.Main, Started: st.Started}

@@ -82,6 +82,10 @@ func (e *Engine) start(ctx context.Context, c *container, opt api.StartOptions) 
 // startRun acquires the run stack and starts main.
 func (e *Engine) startRun(ctx context.Context, c *container, spec host.Spec, opt api.StartOptions) error {
 	var loop host.Loop
+	if err := e.connect(ctx, c); err != nil {
+		return err
+	}
+	spec.Interfaces = interfaces(e.connections(c))
 	steps, err := e.host.Run(spec, e.loopConfig(c), &loop)
 	if err != nil {
 		return err
@@ -113,7 +117,7 @@ func (e *Engine) startMain(ctx context.Context, c *container, loop *host.Loop, o
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	e.trace("start main before")
-	pid, err := loop.Control.Start(ctx, mainProcess(c, opt.Size), control.Stdio(opt.Stdio))
+	pid, err := loop.Control.Start(ctx, e.mainProcess(c, opt.Size), control.Stdio(opt.Stdio))
 	e.trace("start main after")
 	if err != nil {
 		return commandError(err)
@@ -138,15 +142,21 @@ func (e *Engine) ready() {
 // machine for its own start.
 const settled = 50 * time.Millisecond
 
-func mainProcess(c *container, size api.Size) control.Process {
+func (e *Engine) mainProcess(c *container, size api.Size) control.Process {
 	return control.Process{
-		Args: c.plan.Args, Env: c.plan.Env, Dir: c.plan.WorkDir, User: c.plan.User,
+		Args: c.plan.Args, Env: e.env(c), Dir: c.plan.WorkDir, User: c.plan.User,
 		Terminal: c.plan.Spec.Terminal, Size: control.Size(size), WaitMain: c.plan.Spec.WaitMain, OpenStdin: c.plan.Spec.OpenStdin,
 	}
 }
 
+// env is the environment of a container's processes.
+func (e *Engine) env(c *container) []string {
+	return overlay(networkEnv(c.id, e.connections(c)), c.plan.Env)
+}
+
 // neverRan records a start that failed, and returns why.
 func (e *Engine) neverRan(ctx context.Context, c *container, cause error) error {
+	c.setConnections(nil)
 	st := state{Phase: api.StateExited, Exit: &api.Exit{Code: exitCode(cause), Error: cause.Error(), At: time.Now().UTC()}}
 	if err := e.save(ctx, c, st, nil, c.ended(*st.Exit)...); err != nil {
 		c.set(st, nil) // nobody may wait for a disk
@@ -227,6 +237,7 @@ func (e *Engine) finish(c *container, exit control.Exit, recorded func()) {
 	} else {
 		err = errors.Join(err, e.unwindRun(ctx, c.id))
 	}
+	c.setConnections(nil)
 	e.reportCleanUp(c, err)
 }
 

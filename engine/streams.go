@@ -22,7 +22,7 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 		return api.Exit{}, fmt.Errorf("exec in container %s: %w: no command", c.name(), fs.ErrInvalid)
 	}
 	p := control.Process{
-		ID: opt.ID, Args: opt.Args, Env: environment(c.plan.Env, opt.Env, c.plan.Hostname, opt.Terminal),
+		ID: opt.ID, Args: opt.Args, Env: environment(e.env(c), opt.Env, c.plan.Hostname, opt.Terminal),
 		Dir: cmp.Or(opt.WorkDir, c.plan.WorkDir), User: cmp.Or(opt.User, c.plan.User),
 		Terminal: opt.Terminal, Size: control.Size(opt.Size),
 	}

@@ -87,6 +87,9 @@ func (e *Engine) Leftovers(ctx context.Context) ([]string, error) {
 	for _, r := range records {
 		ids[r.ID] = true
 	}
+	for _, n := range e.allNetworks() {
+		ids[n.id] = true
+	}
 	left, err := e.host.Leftovers(ids)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ import (
 type Engine interface {
 	Containers
 	Images
+	Networks
 	Volumes
 	System
 }

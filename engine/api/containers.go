@@ -14,24 +14,32 @@ const (
 
 // ContainerSpec says what a container is to be.
 type ContainerSpec struct {
-	Name       string            `json:"name,omitempty"`       // chosen by the engine when empty
-	Image      string            `json:"image,omitempty"`      // reference of a local image; exclusive with Rootfs
-	Platform   string            `json:"platform,omitempty"`   // os/arch[/variant] the image must have; empty: any
-	Rootfs     string            `json:"rootfs,omitempty"`     // absolute path of a directory to use as root, as it is
-	Command    []string          `json:"command,omitempty"`    // replaces the image's Cmd
-	Entrypoint *[]string         `json:"entrypoint,omitempty"` // replaces the image's Entrypoint (and drops its Cmd); empty: none
-	Env        []string          `json:"env,omitempty"`        // KEY=VALUE, over the image's
-	WorkDir    string            `json:"work_dir,omitempty"`   // absolute, inside the root
-	User       string            `json:"user,omitempty"`       // name|uid[:group|gid], names as in the root's /etc/passwd
-	Hostname   string            `json:"hostname,omitempty"`   // the container's id when empty
-	Terminal   bool              `json:"terminal,omitempty"`   // main gets a pty
-	OpenStdin  bool              `json:"open_stdin,omitempty"` // main's stdin is what start or attach gives; else /dev/null
-	ReadOnly   bool              `json:"read_only,omitempty"`  // the root is mounted read-only
-	Mounts     []Mount           `json:"mounts,omitempty"`     // host files and directories to bind in
-	Network    string            `json:"network,omitempty"`    // NetworkNone or NetworkHost; empty: NetworkNone
-	Labels     map[string]string `json:"labels,omitempty"`     // over the image's
-	Params     []string          `json:"params,omitempty"`     // FreeBSD: parameters of the jail, NAME=VALUE or NAME, as jail(8) takes them
-	Datasets   []string          `json:"datasets,omitempty"`   // FreeBSD: ZFS datasets that the container administers
+	Name       string    `json:"name,omitempty"`       // chosen by the engine when empty
+	Image      string    `json:"image,omitempty"`      // reference of a local image; exclusive with Rootfs
+	Platform   string    `json:"platform,omitempty"`   // os/arch[/variant] the image must have; empty: any
+	Rootfs     string    `json:"rootfs,omitempty"`     // absolute path of a directory to use as root, as it is
+	Command    []string  `json:"command,omitempty"`    // replaces the image's Cmd
+	Entrypoint *[]string `json:"entrypoint,omitempty"` // replaces the image's Entrypoint (and drops its Cmd); empty: none
+	Env        []string  `json:"env,omitempty"`        // KEY=VALUE, over the image's
+	WorkDir    string    `json:"work_dir,omitempty"`   // absolute, inside the root
+	User       string    `json:"user,omitempty"`       // name|uid[:group|gid], names as in the root's /etc/passwd
+	Hostname   string    `json:"hostname,omitempty"`   // the container's id when empty
+	Terminal   bool      `json:"terminal,omitempty"`   // main gets a pty
+	OpenStdin  bool      `json:"open_stdin,omitempty"` // main's stdin is what start or attach gives; else /dev/null
+	ReadOnly   bool      `json:"read_only,omitempty"`  // the root is mounted read-only
+	Mounts     []Mount   `json:"mounts,omitempty"`     // host files and directories to bind in
+	// Networks are those to connect to; or only NetworkNone or NetworkHost. None:
+	// NetworkDefault where there is one, else NetworkNone.
+	Networks []Attachment `json:"networks,omitempty"`
+	// VNET gives it a network stack of its own, on FreeBSD, where it would share
+	// the host's because its networks have alias interfaces.
+	VNET bool `json:"vnet,omitempty"`
+	// Main is the network, or the address, that the container is known by and
+	// whose gateway it uses; empty: the first.
+	Main       string            `json:"main,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`   // over the image's
+	Params     []string          `json:"params,omitempty"`   // FreeBSD: parameters of the jail, NAME=VALUE or NAME, as jail(8) takes them
+	Datasets   []string          `json:"datasets,omitempty"` // FreeBSD: ZFS datasets that the container administers
 	AutoRemove bool              `json:"auto_remove,omitempty"`
 	// WaitMain ends the container when main exits, as Docker does. By
 	// default it lasts until main and all descendants of main are gone.
@@ -39,12 +47,6 @@ type ContainerSpec struct {
 	StopSignal  string `json:"stop_signal,omitempty"`  // the image's, or TERM
 	StopTimeout *int   `json:"stop_timeout,omitempty"` // seconds before KILL; 10 when nil
 }
-
-// Networks a container can ask for.
-const (
-	NetworkNone = "none" // a network stack of its own with the loopback interface only
-	NetworkHost = "host" // the host's network stack
-)
 
 // Types of mounts.
 const (
@@ -74,7 +76,8 @@ type Container struct {
 	User     string            `json:"user,omitempty"`
 	Hostname string            `json:"hostname"`
 	Terminal bool              `json:"terminal,omitempty"`
-	Network  string            `json:"network"`
+	Network  string            `json:"network"` // names, with commas between
+	Networks []Connection      `json:"networks,omitempty"`
 	Mounts   []Mount           `json:"mounts,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	ReadOnly bool              `json:"read_only,omitempty"`

@@ -44,6 +44,11 @@ const (
 	MethodImagesTagImage               = "Images.TagImage"
 	MethodImagesImageHistory           = "Images.ImageHistory"
 	MethodImagesPruneImages            = "Images.PruneImages"
+	MethodNetworksCreateNetwork        = "Networks.CreateNetwork"
+	MethodNetworksListNetworks         = "Networks.ListNetworks"
+	MethodNetworksInspectNetwork       = "Networks.InspectNetwork"
+	MethodNetworksRemoveNetwork        = "Networks.RemoveNetwork"
+	MethodNetworksPruneNetworks        = "Networks.PruneNetworks"
 	MethodVolumesCreateVolume          = "Volumes.CreateVolume"
 	MethodVolumesListVolumes           = "Volumes.ListVolumes"
 	MethodVolumesInspectVolume         = "Volumes.InspectVolume"
@@ -131,6 +136,16 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineImagesImageHistoryServe(ctx, impl, r)
 		case MethodImagesPruneImages:
 			return engineImagesPruneImagesServe(ctx, impl, r)
+		case MethodNetworksCreateNetwork:
+			return engineNetworksCreateNetworkServe(ctx, impl, r)
+		case MethodNetworksListNetworks:
+			return engineNetworksListNetworksServe(ctx, impl, r)
+		case MethodNetworksInspectNetwork:
+			return engineNetworksInspectNetworkServe(ctx, impl, r)
+		case MethodNetworksRemoveNetwork:
+			return engineNetworksRemoveNetworkServe(ctx, impl, r)
+		case MethodNetworksPruneNetworks:
+			return engineNetworksPruneNetworksServe(ctx, impl, r)
 		case MethodVolumesCreateVolume:
 			return engineVolumesCreateVolumeServe(ctx, impl, r)
 		case MethodVolumesListVolumes:
@@ -1237,6 +1252,146 @@ func engineImagesPruneImagesServe(ctx context.Context, impl Engine, r *ipc.Reque
 		return nil, nil, err
 	}
 	out := engineImagesPruneImagesOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineNetworksCreateNetworkIn struct {
+	Spec NetworkSpec `json:"spec"`
+}
+
+type engineNetworksCreateNetworkOut struct {
+	Result Network `json:"result"`
+}
+
+// CreateNetwork calls Networks.CreateNetwork.
+func (c EngineClient) CreateNetwork(ctx context.Context, spec NetworkSpec) (Network, error) {
+	in := engineNetworksCreateNetworkIn{
+		Spec: spec,
+	}
+	var out engineNetworksCreateNetworkOut
+	got, err := c.C.Call(ctx, MethodNetworksCreateNetwork, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineNetworksCreateNetworkServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineNetworksCreateNetworkIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.CreateNetwork(ctx, in.Spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineNetworksCreateNetworkOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineNetworksListNetworksOut struct {
+	Result []Network `json:"result"`
+}
+
+// ListNetworks calls Networks.ListNetworks.
+func (c EngineClient) ListNetworks(ctx context.Context) ([]Network, error) {
+	var out engineNetworksListNetworksOut
+	got, err := c.C.Call(ctx, MethodNetworksListNetworks, nil, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineNetworksListNetworksServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	res0, err := impl.ListNetworks(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineNetworksListNetworksOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineNetworksInspectNetworkIn struct {
+	Name string `json:"name"`
+}
+
+type engineNetworksInspectNetworkOut struct {
+	Result Network `json:"result"`
+}
+
+// InspectNetwork calls Networks.InspectNetwork.
+func (c EngineClient) InspectNetwork(ctx context.Context, name string) (Network, error) {
+	in := engineNetworksInspectNetworkIn{
+		Name: name,
+	}
+	var out engineNetworksInspectNetworkOut
+	got, err := c.C.Call(ctx, MethodNetworksInspectNetwork, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineNetworksInspectNetworkServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineNetworksInspectNetworkIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.InspectNetwork(ctx, in.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineNetworksInspectNetworkOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineNetworksRemoveNetworkIn struct {
+	Name string `json:"name"`
+}
+
+// RemoveNetwork calls Networks.RemoveNetwork.
+func (c EngineClient) RemoveNetwork(ctx context.Context, name string) error {
+	in := engineNetworksRemoveNetworkIn{
+		Name: name,
+	}
+	got, err := c.C.Call(ctx, MethodNetworksRemoveNetwork, in, nil, nil)
+	res := ipc.Files{List: got}
+	return res.Done(err)
+}
+
+func engineNetworksRemoveNetworkServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineNetworksRemoveNetworkIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	return nil, nil, impl.RemoveNetwork(ctx, in.Name)
+}
+
+type engineNetworksPruneNetworksOut struct {
+	Result []string `json:"result"`
+}
+
+// PruneNetworks calls Networks.PruneNetworks.
+func (c EngineClient) PruneNetworks(ctx context.Context) ([]string, error) {
+	var out engineNetworksPruneNetworksOut
+	got, err := c.C.Call(ctx, MethodNetworksPruneNetworks, nil, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineNetworksPruneNetworksServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	res0, err := impl.PruneNetworks(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineNetworksPruneNetworksOut{
 		Result: res0,
 	}
 	return out, nil, nil

@@ -75,4 +75,12 @@ CREATE TABLE event ( -- the oldest are removed
 	at   INTEGER NOT NULL, -- nanoseconds since 1970
 	data BLOB NOT NULL     -- JSON
 ) STRICT;
+`, `
+CREATE TABLE network (
+	id      TEXT PRIMARY KEY,
+	name    TEXT NOT NULL UNIQUE,
+	created INTEGER NOT NULL, -- nanoseconds since 1970
+	spec    BLOB NOT NULL,    -- JSON
+	ready   INTEGER NOT NULL  -- 0: it is being made or removed
+) WITHOUT ROWID, STRICT;
 `}

@@ -88,7 +88,7 @@ func TestExitCodes(t *testing.T) {
 		{"ps --format {{", 125, "--format"},
 		{"frobnicate", 125, `unknown command "frobnicate" for "xc"`},
 		{"rm", 125, "requires at least 1 arg"},
-		{"inspect web nobody", 125, "no container and no image"},
+		{"inspect web nobody", 125, "there is no container"},
 		{"logs --tail x web", 125, "no number"},
 		{"logs --since x web", 125, "no time"},
 	} {
@@ -189,7 +189,7 @@ func TestSpec(t *testing.T) {
 			},
 			api.ContainerSpec{
 				Image: "alpine:3", Command: []string{"sh"}, OpenStdin: true, Terminal: true, AutoRemove: true, Name: "n", WorkDir: "/w",
-				User: "1:2", Hostname: "h", ReadOnly: true, Network: "host", Platform: "linux/amd64", WaitMain: true,
+				User: "1:2", Hostname: "h", ReadOnly: true, Networks: []api.Attachment{{Network: "host"}}, Platform: "linux/amd64", WaitMain: true,
 				Labels: map[string]string{"a": "b", "c": ""}, StopSignal: "INT", StopTimeout: &zero,
 				Mounts: []api.Mount{
 					{Source: dir, Destination: "/data", ReadOnly: true}, {Source: dir + "/env", Destination: "/env"},
@@ -272,10 +272,10 @@ func TestTables(t *testing.T) {
 	f.images = append(f.images, api.Image{ID: "sha256:" + strings.Repeat("ef", 32), Created: time.Now().Add(-49 * time.Hour), Size: 999})
 	f.mu.Unlock()
 	for args, want := range map[string]string{
-		"ps": "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    NAMES\n",
-		"ps -a": "CONTAINER ID   IMAGE      COMMAND                  CREATED         STATUS                              NAMES\n" +
-			"c00000000000   alpine:3   \"sh -c a rather long…\"   5 minutes ago   Created                             made\n" +
-			"c00000000001   alpine:3   \"exit 3\"                 5 minutes ago   Exited (3) Less than a second ago   done\n",
+		"ps": "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    ADDRESS   NAMES\n",
+		"ps -a": "CONTAINER ID   IMAGE      COMMAND                  CREATED         STATUS                              ADDRESS   NAMES\n" +
+			"c00000000000   alpine:3   \"sh -c a rather long…\"   5 minutes ago   Created                                       made\n" +
+			"c00000000001   alpine:3   \"exit 3\"                 5 minutes ago   Exited (3) Less than a second ago             done\n",
 		"ps -aq": "c00000000000\nc00000000001\n",
 		"ps -a --no-trunc --format {{.Command}}|{{.Labels}}": "\"sh -c a rather long command\"|\n\"exit 3\"|\n",
 		"images":                             "REPOSITORY   TAG       IMAGE ID       CREATED      SIZE\nalpine       3         abababababab   N/A          7.65MB\n<none>       <none>    efefefefefef   2 days ago   999B\n",

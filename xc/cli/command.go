@@ -19,6 +19,7 @@ type command struct {
 	long       string
 	args       cobra.PositionalArgs
 	complete   completer
+	values     map[string]names // of flags, for completion
 	// verbatim: what follows the first argument belongs to the container's
 	// command, flags included.
 	verbatim bool
@@ -34,6 +35,7 @@ func commands() []command {
 	list = append(list, runCommands()...)
 	list = append(list, containerCommands()...)
 	list = append(list, imageCommands()...)
+	list = append(list, networkCommands()...)
 	list = append(list, commitCommands()...)
 	list = append(list, volumeCommands()...)
 	return append(list, systemCommands()...)
@@ -64,6 +66,11 @@ func (c command) cobra(a *App) *cobra.Command {
 	flags.SortFlags = false
 	flags.SetInterspersed(!c.verbatim)
 	do := c.setup(a, flags)
+	for flag, list := range c.values {
+		if err := cmd.RegisterFlagCompletionFunc(flag, completer{names: list, many: true}.function(a)); err != nil {
+			panic(err) // a flag that the table does not have
+		}
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e, err := a.session.engine(cmd.Context())
 		if err != nil {
@@ -92,9 +99,12 @@ func (c command) group(a *App) *cobra.Command {
 	return cmd
 }
 
+// names lists what there is of something.
+type names func(ctx context.Context, e api.Engine) ([]string, error)
+
 // completer lists what an argument may be.
 type completer struct {
-	names func(ctx context.Context, e api.Engine) ([]string, error)
+	names names
 	many  bool // each argument is one, not only the first
 	files bool // further arguments are files
 }

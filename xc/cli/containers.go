@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -166,15 +167,17 @@ type psRow struct {
 	State      string
 	Status     string
 	Networks   string
+	Address    string // the main one
+	Addresses  string
 	Labels     string
 	Pid        string
 }
 
-const psTable = `table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}`
+const psTable = `table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Address}}\t{{.Names}}`
 
 var psHeader = psRow{
 	ID: "CONTAINER ID", Names: "NAMES", Image: "IMAGE", Command: "COMMAND", CreatedAt: "CREATED AT", RunningFor: "CREATED",
-	State: "STATE", Status: "STATUS", Networks: "NETWORKS", Labels: "LABELS", Pid: "PID",
+	State: "STATE", Status: "STATUS", Networks: "NETWORKS", Address: "ADDRESS", Addresses: "ADDRESSES", Labels: "LABELS", Pid: "PID",
 }
 
 func psCommand(a *App, f *pflag.FlagSet) action {
@@ -207,6 +210,8 @@ func newPsRow(c api.Container, now time.Time, whole bool) psRow {
 		RunningFor: ago(now.Sub(c.Created)),
 		State:      c.State, Status: status(c, now), Networks: c.Network, Labels: labelList(c.Labels),
 	}
+	main, all := addresses(c)
+	r.Address, r.Addresses = main, strings.Join(all, ",")
 	if c.Image == "" {
 		r.Image = c.Rootfs
 	}

@@ -53,6 +53,7 @@ type fake struct {
 	refuse     error    // of Dial
 	logs       []api.LogEntry
 	logOptions api.LogOptions
+	networks   []api.Network
 	imported   api.ImportSpec
 	archive    string
 	committed  api.CommitSpec

@@ -21,10 +21,11 @@ image and all arguments are the command.`
 // runCommands make containers and connect to them.
 func runCommands() []command {
 	images := completer{names: imageNames, files: true}
+	values := map[string]names{"network": allNetworkNames, "main-address": networkNames}
 	return []command{
 		{
 			use: "run [FLAGS] IMAGE [COMMAND [ARG...]]", short: "Make a container and run it", long: specLong,
-			args: cobra.ArbitraryArgs, complete: images, verbatim: true,
+			args: cobra.ArbitraryArgs, complete: images, values: values, verbatim: true,
 			setup: func(a *App, f *pflag.FlagSet) action {
 				s := bindSpec(f)
 				detach := f.BoolP("detach", "d", false, "run in the background and print the id")
@@ -36,7 +37,7 @@ func runCommands() []command {
 		},
 		{
 			use: "create [FLAGS] IMAGE [COMMAND [ARG...]]", short: "Make a container and do not start it", long: specLong,
-			args: cobra.ArbitraryArgs, complete: images, verbatim: true,
+			args: cobra.ArbitraryArgs, complete: images, values: values, verbatim: true,
 			setup: func(a *App, f *pflag.FlagSet) action {
 				s := bindSpec(f)
 				return func(ctx context.Context, e api.Engine, args []string) error {
@@ -59,6 +60,7 @@ type specFlags struct {
 	entrypoint      string
 	env, envFile    []string
 	volumes, labels []string
+	network         networkFlags
 	stopTimeout     int
 	pull, wait      word
 	flags           *pflag.FlagSet
@@ -82,7 +84,7 @@ func bindSpec(f *pflag.FlagSet) *specFlags {
 	f.StringArrayVarP(&s.volumes, "volume", "v", nil, "bind a file or directory: SOURCE:DESTINATION[:ro]")
 	f.StringVar(&s.spec.Hostname, "hostname", "", "host name in the container (its id when missing)")
 	f.BoolVar(&s.spec.ReadOnly, "read-only", false, "mount the root read-only")
-	f.StringVar(&s.spec.Network, "network", "", "none (its own, with loopback only) or host (default none)")
+	s.network.bind(f, &s.spec)
 	f.StringVar(&s.spec.Rootfs, "rootfs", "", "use this directory as root, as it is, instead of an image")
 	f.StringVar(&s.spec.Platform, "platform", "", "os/arch[/variant] of the image")
 	f.StringArrayVarP(&s.spec.Params, "option", "o", nil, "FreeBSD: a parameter of the jail, NAME=VALUE or NAME: see jail(8)")
@@ -119,6 +121,9 @@ func (s *specFlags) build(args []string) (spec api.ContainerSpec, closeAll func(
 		return spec, closeAll, err
 	}
 	if spec.Labels, err = labels(s.labels); err != nil {
+		return spec, closeAll, err
+	}
+	if spec.Networks, err = s.network.attachments(); err != nil {
 		return spec, closeAll, err
 	}
 	spec.Mounts, closeAll, err = mounts(s.volumes)

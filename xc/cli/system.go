@@ -18,12 +18,13 @@ import (
 func systemCommands() []command {
 	return []command{
 		{
-			use: "inspect [FLAGS] NAME...", short: "Show all about containers, images or volumes", args: cobra.MinimumNArgs(1),
+			use: "inspect [FLAGS] NAME...", short: "Show all about containers, images, networks or volumes", args: cobra.MinimumNArgs(1),
 			complete: completer{many: true, names: func(ctx context.Context, e api.Engine) ([]string, error) {
 				containers, err1 := containerNames()(ctx, e)
 				images, err2 := imageNames(ctx, e)
 				volumes, err3 := volumeNames(ctx, e)
-				return slices.Concat(containers, images, volumes), errors.Join(err1, err2, err3)
+				networks, err4 := networkNames(ctx, e)
+				return slices.Concat(containers, images, volumes, networks), errors.Join(err1, err2, err3, err4)
 			}},
 			setup: inspectCommand,
 		},
@@ -39,8 +40,8 @@ func systemCommands() []command {
 }
 
 func inspectCommand(a *App, f *pflag.FlagSet) action {
-	kind := word{"", []string{"container", "image", "volume"}}
-	f.Var(&kind, "type", "only containers, only images, or only volumes")
+	kind := word{"", []string{"container", "image", "network", "volume"}}
+	f.Var(&kind, "type", "only containers, images, networks, or volumes")
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, args []string) error {
 		return a.inspectAll(*format, args, func(name string) (any, error) { return inspect(ctx, e, name, kind.value) })
@@ -69,7 +70,7 @@ func (a *App) inspectAll(format string, names []string, look func(name string) (
 	return errors.Join(errs...)
 }
 
-// inspect finds a container, or else an image, or else a volume.
+// inspect finds a container, or else an image, a network, or a volume.
 func inspect(ctx context.Context, e api.Engine, name, kind string) (any, error) {
 	for _, k := range []struct {
 		name string
@@ -77,6 +78,7 @@ func inspect(ctx context.Context, e api.Engine, name, kind string) (any, error) 
 	}{
 		{"container", func() (any, error) { return e.InspectContainer(ctx, name) }},
 		{"image", func() (any, error) { return e.InspectImage(ctx, name) }},
+		{"network", func() (any, error) { return e.InspectNetwork(ctx, name) }},
 		{"volume", func() (any, error) { return e.InspectVolume(ctx, name) }},
 	} {
 		if kind != "" && kind != k.name {
@@ -87,7 +89,7 @@ func inspect(ctx context.Context, e api.Engine, name, kind string) (any, error) 
 			return v, err
 		}
 	}
-	return nil, fmt.Errorf("%s: there is no container, no image and no volume of this name: %w", name, fs.ErrNotExist)
+	return nil, fmt.Errorf("%s: there is no container, image, network or volume of this name: %w", name, fs.ErrNotExist)
 }
 
 func infoCommand(a *App, f *pflag.FlagSet) action {

@@ -31,7 +31,7 @@ func TestVolumeCommands(t *testing.T) {
 		{"volume inspect --format {{.Name}}={{.Mountpoint}} db copy", 0, "db=/volumes/db\ncopy=/volumes/copy\n", "", ""},
 		{"inspect --format {{.Driver}} db", 0, "zfs\n", "", ""},
 		{"inspect --type volume --format {{.Driver}} db", 0, "zfs\n", "", ""},
-		{"inspect none", 125, "[]\n", "no container, no image and no volume", ""},
+		{"inspect none", 125, "[]\n", "no container, image, network or volume", ""},
 		{"volume snapshot db monday", 0, "db@monday\n", "", "volume snapshot db monday"},
 		{"volume rm db@monday", 0, "db@monday\n", "", "volume rm db@monday {Force:false}"},
 		{"volume rm none", 125, "", "none: file does not exist", ""},
