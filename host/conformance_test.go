@@ -14,6 +14,7 @@ import (
 	"github.com/joyboyid/xc/host/tenant"
 	"github.com/joyboyid/xc/site"
 	"github.com/joyboyid/xc/site/control"
+	"github.com/joyboyid/xc/site/proxy"
 	"github.com/joyboyid/xc/site/runloop"
 	"github.com/joyboyid/xc/site/sitetest"
 )
@@ -23,7 +24,7 @@ const loopArg = "@xc-runloop"
 
 func TestMain(m *testing.M) {
 	sitetest.Main()
-	if tenant.Main() {
+	if tenant.Main() || proxy.Main() {
 		return
 	}
 	if len(os.Args) > 1 && os.Args[1] == loopArg {

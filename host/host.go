@@ -27,6 +27,7 @@ import (
 	"strings"
 
 	"github.com/joyboyid/xc/site"
+	"github.com/joyboyid/xc/site/proxy"
 )
 
 // Config says what a host may use.
@@ -58,8 +59,9 @@ type Spec struct {
 	Mounts     []Mount
 	Interfaces []Interface // see network.go
 	Publish    []Publish
-	Params     []string // FreeBSD: parameters of the jail, as jail(8) takes them
-	Datasets   []string // FreeBSD: datasets that the jail administers
+	Forwards   []proxy.Forward // sockets of published ports, for the site's proxy
+	Params     []string        // FreeBSD: parameters of the jail, as jail(8) takes them
+	Datasets   []string        // FreeBSD: datasets that the jail administers
 }
 
 // Mount binds a file or directory of the host into the root.
@@ -156,7 +158,7 @@ func (h *Host) removeLog(_ context.Context, t thing) error {
 
 // leftDirs finds directories of sites and sockets of run loops.
 func (h *Host) leftDirs(add func(kind, name, id string)) error {
-	for _, d := range []struct{ kind, dir, suffix string }{{"directory", h.cfg.SitesDir, ""}, {"socket", h.cfg.RunDir, ".sock"}} {
+	for _, d := range []struct{ kind, dir, suffix string }{{"directory", h.cfg.SitesDir, ""}, {"socket", h.cfg.RunDir, socketSuffix}, {"proxy", h.cfg.RunDir, proxySuffix}} {
 		entries, err := os.ReadDir(d.dir)
 		if err != nil {
 			return err

@@ -142,6 +142,8 @@ func (h *Host) Table() site.Table {
 		kindJail:    undo(h.removeJail),
 		kindDataset: undo(h.returnDataset),
 		kindRunLoop: undo(removeLoop),
+		kindPublish: undo(h.removePublish),
+		kindProxy:   undo(h.removeProxy),
 	}
 }
 
@@ -172,6 +174,7 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 		return loopback(id)
 	})}
 	steps = append(steps, h.datasetSteps(s, name)...)
+	steps = append(steps, h.publishSteps(s)...)
 	// The jail's number is known when the run loop is started.
 	configure := func() (runloop.Config, error) {
 		info, err := jail.Lookup(name)

@@ -122,6 +122,8 @@ func (h *Host) Table() site.Table {
 		kindSocket:  undo(removeSocket),
 		kindCgroup:  undo(h.removeCgroup),
 		kindRunLoop: undo(removeLoop),
+		kindPublish: undo(h.removePublish),
+		kindProxy:   undo(h.removeProxy),
 
 		kindInterface: undo(h.removeInterface),
 	}
@@ -187,6 +189,7 @@ func (h *Host) runSteps(s Spec, spare *started, config func(tenant json.RawMessa
 	}
 	t.Interfaces = h.tenantInterfaces(s)
 	steps = append(steps, h.interfaceSteps(s)...)
+	steps = append(steps, h.publishSteps(s)...)
 	b, err := json.Marshal(t)
 	if err != nil {
 		return nil, err

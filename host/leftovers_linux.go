@@ -37,7 +37,7 @@ func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 	for _, id := range roots {
 		add("root", id, id)
 	}
-	if err := errors.Join(h.leftMounts(add), h.leftInterfaces(ids, add)); err != nil {
+	if err := errors.Join(h.leftMounts(add), h.leftInterfaces(ids, add), h.leftRedirections(add)); err != nil {
 		return nil, err
 	}
 	return left, leftLoops(h.cfg.SitesDir, add)
@@ -84,7 +84,7 @@ func (h *Host) leftMounts(add func(kind, name, id string)) error {
 	return in.Err()
 }
 
-// leftLoops finds the run loops of our sites: processes named xc-runloop whose
+// leftLoops finds the run loops and proxies of our sites: processes of that name whose
 // configuration is not to be seen, so it goes by the id in their arguments and
 // the site's directory.
 func leftLoops(sites string, add func(kind, name, id string)) error {
@@ -98,7 +98,7 @@ func leftLoops(sites string, add func(kind, name, id string)) error {
 			continue // it has ended
 		}
 		args := bytes.Split(bytes.TrimSuffix(b, []byte{0}), []byte{0})
-		if len(args) < 2 || string(args[0]) != "xc-runloop" {
+		if len(args) < 2 || string(args[0]) != "xc-runloop" && string(args[0]) != proxyName {
 			continue
 		}
 		id := string(args[len(args)-1])

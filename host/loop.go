@@ -39,7 +39,9 @@ func (l *Loop) Close() {
 	}
 }
 
-func (h *Host) socketPath(id string) string { return filepath.Join(h.cfg.RunDir, id+".sock") }
+func (h *Host) socketPath(id string) string { return filepath.Join(h.cfg.RunDir, id+socketSuffix) }
+
+const socketSuffix = ".sock"
 
 // Dial connects to a run loop. fs.ErrNotExist and ECONNREFUSED tell that it is
 // gone.
@@ -227,7 +229,7 @@ const undoTime = 20 * time.Second
 
 // removeLoop ends a run loop, and with it what runs in its tenant.
 func removeLoop(ctx context.Context, t thing) error {
-	if err := ourSocket(t.Path); errors.Is(err, fs.ErrNotExist) {
+	if err := ourSocket(t.Path, socketSuffix); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("end run loop: %w", err)
@@ -251,10 +253,10 @@ func removeLoop(ctx context.Context, t thing) error {
 	}
 }
 
-// ourSocket tells whether a path is that of a run loop's socket, by its name
-// and kind: its directory is where an engine had its sockets at the time.
-func ourSocket(path string) error {
-	id, ok := strings.CutSuffix(filepath.Base(path), ".sock")
+// ourSocket tells whether a path is that of a site's socket, by its name and
+// kind: its directory is where an engine had its sockets at the time.
+func ourSocket(path, suffix string) error {
+	id, ok := strings.CutSuffix(filepath.Base(path), suffix)
 	if !ok || !idRule.MatchString(id) {
 		return fmt.Errorf("socket %s: it is not of ours", path)
 	}
@@ -269,7 +271,7 @@ func ourSocket(path string) error {
 }
 
 func removeSocket(_ context.Context, t thing) error {
-	err := ourSocket(t.Path)
+	err := ourSocket(t.Path, socketSuffix)
 	if err == nil {
 		err = os.Remove(t.Path)
 	}

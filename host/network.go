@@ -2,7 +2,6 @@ package host
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -121,8 +120,6 @@ func checkSpec(s Spec) error {
 		return fmt.Errorf("%d networks: %w: %d at the most", len(s.Interfaces), fs.ErrInvalid, MaxInterfaces)
 	case s.Network == NetworkHost && len(s.Interfaces) > 0:
 		return fmt.Errorf("network %s: %w: it is the host's own", s.Network, fs.ErrInvalid)
-	case len(s.Publish) > 0:
-		return fmt.Errorf("published ports: %w", errors.ErrUnsupported)
 	}
 	return nil
 }

@@ -20,8 +20,8 @@
 // redirected. Forwarding (net.ipv4.ip_forward, net.ipv6.conf.all.forwarding) is
 // the operator's to allow.
 //
-// Linux 5.2 (NAT in family inet), with nft_nat, nft_masq and nft_fib_inet. On other
-// systems every call returns [errors.ErrUnsupported].
+// Linux 5.2 (NAT in family inet), with nft_nat, nft_masq and nft_fib_inet. Without
+// nf_tables, and on other systems, every call returns [errors.ErrUnsupported].
 package nft
 
 import (

@@ -106,6 +106,9 @@ func (t Table) parts() (Parts, error) {
 		return Parts{}, err
 	}
 	defer c.close()
+	if _, err := c.generation(); err != nil {
+		return Parts{}, c.wrap("list", err)
+	}
 	jumps, err := again(c.jumps)
 	var p Parts
 	for _, j := range jumps {
@@ -129,6 +132,9 @@ func (t Table) counts(site string) ([]Count, error) {
 		return nil, err
 	}
 	defer c.close()
+	if _, err := c.generation(); err != nil {
+		return nil, c.wrap("count site "+site, err)
+	}
 	p := part{kind: kindSite, name: site}
 	rules, err := again(func() ([]readRule, error) { return c.rules(p.chain("prerouting")) })
 	var out []Count
@@ -168,6 +174,9 @@ func dial(table string) (*conn, error) {
 	c := &conn{table: table, buf: make([]byte, 64<<10)}
 	var err error
 	c.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err == unix.EPROTONOSUPPORT {
+		err = errors.ErrUnsupported
+	}
 	if err != nil {
 		return nil, c.wrap("open socket", err)
 	}
@@ -333,6 +342,9 @@ func (c *conn) generation() (uint32, error) {
 		id, err = x.u32()
 		return err
 	})
+	if errors.Is(err, unix.EINVAL) { // nfnetlink knows no nf_tables
+		err = errors.ErrUnsupported
+	}
 	return id, err
 }
 
