@@ -47,35 +47,105 @@ func tracker(t testing.TB) (*kqueue.Tracker, kqueuetest.Start) {
 		if err != nil {
 			return nil, err
 		}
-		return tree, nil
+		return kqueuetest.Follow(cmd.Process.Pid, tree), nil
 	}
 }
 
 // No privilege is needed to follow one's own descendants.
 func TestSuite(t *testing.T) {
 	_, start := tracker(t)
-	kqueuetest.Suite(t, kqueuetest.Features{Forks: true}, start)
+	kqueuetest.Suite(t, kqueuetest.Features{}, start)
+}
+
+// hold starts a main that ends with 3 once release is called.
+func hold(t *testing.T, tr *kqueue.Tracker) (cmd *exec.Cmd, tree *kqueue.Tree, release func()) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd = kqueuetest.Program("hold")
+	cmd.Stdin = r
+	if tree, err = tr.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, tree, func() { w.Close() }
+}
+
+// rest reads the events until there are no more, and why.
+func rest(ctx context.Context, tree *kqueue.Tree) (events []kqueue.Event, err error) {
+	for {
+		e, err := tree.Next(ctx)
+		if err != nil {
+			return events, err
+		}
+		events = append(events, e)
+	}
 }
 
 func TestEventsInOrder(t *testing.T) {
-	_, start := tracker(t)
-	r := kqueuetest.Go(t, start, "exit", "7")
-	r.End()
+	tr, _ := tracker(t)
+	cmd, tree, release := hold(t, tr)
+	release()
+	events, err := rest(t.Context(), tree)
+	if err != io.EOF {
+		t.Fatal(err)
+	}
 	var got []string
-	for _, e := range r.Events {
-		if e.PID != r.Main() {
+	for _, e := range events {
+		if e.PID != cmd.Process.Pid {
 			t.Errorf("event of another process: %v", e)
 		}
 		got = append(got, e.Kind.String())
 	}
-	if want := []string{"fork", "exec", "exit"}; !slices.Equal(got, want) || r.Events[0].Parent != os.Getpid() {
-		t.Errorf("events %v, want %v", r.Events, want)
+	if want := []string{"fork", "exec", "exit"}; !slices.Equal(got, want) || events[0].Parent != os.Getpid() {
+		t.Errorf("events %v, want %v", events, want)
 	}
-	if st := r.Cmd.ProcessState; st == nil || st.ExitCode() != 7 || st.Pid() != r.Main() {
+	if st := cmd.ProcessState; st == nil || st.ExitCode() != 3 || st.Pid() != cmd.Process.Pid {
 		t.Errorf("state %v", st)
 	}
-	if err := r.Cmd.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+	if err := cmd.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("signal to what has been waited for: %v", err)
+	}
+}
+
+// A signal reaches all, and none that is gone.
+func TestSignal(t *testing.T) {
+	tr, _ := tracker(t)
+	cmd := kqueuetest.Program("chain")
+	tree, err := tr.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(tree.PIDs()) == 0 {
+	}
+	if err := tree.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	events, err := rest(t.Context(), tree)
+	if st := events[len(events)-1].Status; err != io.EOF || st.Signal() != syscall.SIGTERM {
+		t.Errorf("%v, %v", events, err)
+	}
+	if err := tree.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("to nobody: %v", err)
+	}
+}
+
+// Next ends with its context, and loses nothing by that.
+func TestNextCancelled(t *testing.T) {
+	tr, _ := tracker(t)
+	_, tree, release := hold(t, tr)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	before, err := rest(ctx, tree)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	release()
+	after, err := rest(t.Context(), tree)
+	if n := len(before) + len(after); err != io.EOF || n != 3 {
+		t.Errorf("%v, %v, %v", before, after, err)
 	}
 }
 
@@ -106,11 +176,11 @@ func TestNestedReaper(t *testing.T) {
 		}
 		if how == "stay" {
 			r.Members(2)
-			if err := r.Signal(syscall.SIGKILL); err != nil {
+			if err := r.Kill(); err != nil {
 				t.Fatal(err)
 			}
 		} else {
-			r.Until("main's exit", func(e kqueue.Event) bool { return e.Kind == kqueue.Exit && e.PID == r.Main() })
+			r.Exited()
 			r.Members(1)
 			r.Release()
 		}
@@ -162,29 +232,31 @@ func TestTrackerClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := kqueuetest.Go(t, func(c *exec.Cmd) (kqueuetest.Tree, error) { return tr.Start(c) }, "hold")
+	cmd, tree, release := hold(t, tr)
+	_, forgotten, releaseForgotten := hold(t, tr)
+	defer releaseForgotten()
+	if err := forgotten.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := forgotten.Next(t.Context()); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a closed tree: %v", err)
+	}
 	for range 2 {
 		if err := tr.Close(); err != nil {
 			t.Error(err)
 		}
 	}
-	for {
-		_, err := r.Next()
-		if errors.Is(err, os.ErrClosed) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	if _, err := rest(t.Context(), tree); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("next: %v", err)
 	}
-	if err := r.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrClosed) {
+	if err := tree.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("signal: %v", err)
 	}
 	if _, err := tr.Start(&exec.Cmd{Path: "/bin/sh"}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("start: %v", err)
 	}
-	r.Release()
-	if _, err := r.Cmd.Process.Wait(); err != nil {
+	release()
+	if _, err := cmd.Process.Wait(); err != nil {
 		t.Error(err)
 	}
 }
@@ -213,14 +285,11 @@ func TestIntegrationJail(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Jail: jid}
 		return start(cmd)
 	}
-	kqueuetest.Suite(t, kqueuetest.Features{Forks: true}, inside)
+	kqueuetest.Suite(t, kqueuetest.Features{Reuse: fewNumbers}, inside)
 }
 
-// TestIntegrationPIDReuse lets numbers come round again and again.
-func TestIntegrationPIDReuse(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to lower kern.pid_max: run with go test -exec sudo")
-	}
+// fewNumbers leaves the kernel with 1000 numbers for processes until a test ends.
+func fewNumbers(t *testing.T) {
 	old, err := unix.SysctlUint32("kern.pid_max")
 	if err != nil {
 		t.Fatal(err)
@@ -230,20 +299,8 @@ func TestIntegrationPIDReuse(t *testing.T) {
 			t.Fatalf("sysctl: %s", out)
 		}
 	}
-	set(800)
-	defer set(old)
-	_, start := tracker(t)
-	held := kqueuetest.Go(t, start, "double")
-	for range 3 {
-		r := kqueuetest.Go(t, start, "threads", "2", "600", "exit")
-		if st := r.End(); st != 0 {
-			t.Errorf("status %v", st)
-		}
-		t.Logf("%d forks, %d exits, %d lost", r.Count(kqueue.Fork), r.Count(kqueue.Exit), r.Count(kqueue.Lost))
-	}
-	held.Members(1)
-	held.Release()
-	held.End()
+	set(1000)
+	t.Cleanup(func() { set(old) })
 }
 
 // BenchmarkRun is a process from its start to the confirmed end of its tree.

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,8 +12,9 @@ import (
 	"syscall"
 )
 
-// descendants lists the processes below pid, by the lists of children that each
-// of its threads has (CONFIG_PROC_CHILDREN); proc_tid_children(5).
+// descendants lists the living processes below pid, by the lists of children that
+// each of its threads has (CONFIG_PROC_CHILDREN); proc_tid_children(5). Zombies,
+// which these lists contain, have no children.
 func descendants(pid int) ([]int, error) {
 	var out []int
 	for todo := []int{pid}; len(todo) > 0; todo = todo[1:] {
@@ -20,10 +22,38 @@ func descendants(pid int) ([]int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("children of process %d: %w", todo[0], err)
 		}
-		todo = append(todo, kids...)
-		out = append(out, kids...)
+		for _, kid := range kids {
+			alive, err := living(kid)
+			if err != nil {
+				return nil, fmt.Errorf("state of process %d: %w", kid, err)
+			}
+			if alive {
+				todo = append(todo, kid)
+				out = append(out, kid)
+			}
+		}
 	}
 	return out, nil
+}
+
+// living tells a process from a zombie: proc_pid_stat(5). A process whose first
+// thread has ended and whose others go on looks like a zombie with threads.
+func living(pid int) (bool, error) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return false, unlessGone(err)
+	}
+	const threads = 20 - 3 // num_threads is the 20th field, the state the 3rd
+	_, after, _ := strings.Cut(string(b[bytes.LastIndexByte(b, ')')+1:]), " ")
+	f := strings.Fields(after)
+	if len(f) <= threads {
+		return false, fmt.Errorf("%q: %w", b, syscall.EINVAL)
+	}
+	if f[0] != "Z" && f[0] != "X" {
+		return true, nil
+	}
+	n, err := strconv.Atoi(f[threads])
+	return n > 1, err
 }
 
 func children(pid int) ([]int, error) {

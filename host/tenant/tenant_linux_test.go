@@ -14,12 +14,14 @@ import (
 	"testing"
 
 	"github.com/joyboyid/xc/internal/testns"
+	"github.com/joyboyid/xc/kqueue/kqueuetest"
 	"github.com/joyboyid/xc/linux/cgroup"
 	"github.com/joyboyid/xc/site/runloop"
 	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
+	kqueuetest.Main()
 	if Main() {
 		return
 	}

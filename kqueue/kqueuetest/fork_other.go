@@ -4,4 +4,4 @@ package kqueuetest
 
 import "syscall"
 
-func fork(bool) (int, syscall.Errno) { return 0, syscall.ENOSYS }
+func fork(int) (int, syscall.Errno) { return 0, syscall.ENOSYS }

@@ -1,10 +1,12 @@
 package kqueuetest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"sync"
 	"syscall"
@@ -63,22 +65,25 @@ func program(args []string) error {
 		return Child(&syscall.SysProcAttr{Setsid: true}, "daemon2").Run()
 	case "daemon2":
 		cmd := Child(&syscall.SysProcAttr{Setpgid: true}, "hold")
-		cmd.Stdout, cmd.Stderr, cmd.Dir = nil, nil, "/"
+		cmd.Stderr, cmd.Dir = nil, "/"
 		return cmd.Start()
 	case "vfork": // sh(1) starts a simple command by vfork(2) where it can
 		cmd := Child(nil)
-		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `"$0" hold <&4 & exit 0`, cmd.Path}
-		cmd.ExtraFiles = append(cmd.ExtraFiles, os.Stdin) // sh gives a background command no stdin
+		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `"$0" hold <&3 & exit 0`, cmd.Path}
+		cmd.ExtraFiles = []*os.File{os.Stdin} // sh gives a background command no stdin
 		return cmd.Run()
 	case "chain": // three that wait, and for each other
 		return chain(args[1:])
 	case "careless": // leaves zombies behind, and waits
-		for range 5 {
-			if err := Child(nil, "exit", "5").Start(); err != nil {
-				return err
-			}
+		return careless()
+	case "stubborn": // two sessions heed no signal they need not heed
+		if err := Child(&syscall.SysProcAttr{Setsid: true}, "heedless").Start(); err != nil {
+			return err
 		}
-		Held()
+		fallthrough
+	case "heedless":
+		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
+		ready()
 	case "threads":
 		return threads(args[1:])
 	}
@@ -90,8 +95,35 @@ func Child(attr *syscall.SysProcAttr, program ...string) *exec.Cmd {
 	return &exec.Cmd{
 		Path: os.Args[0], Args: append([]string{os.Args[0]}, program...), SysProcAttr: attr,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		ExtraFiles: []*os.File{os.NewFile(3, "alive")},
 	}
+}
+
+// ready tells Run.Ready, and waits for Release.
+func ready() {
+	if _, err := os.Stdout.Write([]byte{'.'}); err != nil {
+		os.Exit(97)
+	}
+	Held()
+}
+
+func careless() error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	for range 5 {
+		cmd := Child(nil, "exit", "5")
+		cmd.ExtraFiles = []*os.File{w}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+	}
+	w.Close()
+	if _, err := io.Copy(io.Discard, r); err != nil { // until they are gone
+		return err
+	}
+	ready()
+	return nil
 }
 
 func chain(args []string) error {
@@ -111,7 +143,8 @@ func chain(args []string) error {
 }
 
 // threads forks from several threads at the same time, without exec: each of n
-// threads forks m processes, which end at once or hold on.
+// threads forks m processes, which live as the third argument says: they "exit",
+// "hold" until Release, or leave an "orphan" that exits.
 func threads(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -121,34 +154,57 @@ func threads(args []string) error {
 	if err != nil {
 		return err
 	}
-	hold := args[2] == "hold"
+	life, ok := map[string]int{"exit": lifeExit, "hold": lifeHold, "orphan": lifeOrphan}[args[2]]
+	if !ok {
+		return fmt.Errorf("no life %q", args[2])
+	}
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
 			for range m {
-				pid, errno := fork(hold)
-				if errno != 0 {
-					errs[i] = errno
+				if errs[i] = forkOne(life); errs[i] != nil {
 					return
-				}
-				if !hold {
-					var st syscall.WaitStatus
-					for {
-						_, err := syscall.Wait4(pid, &st, 0, nil)
-						if err != syscall.EINTR {
-							break
-						}
-					}
 				}
 			}
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
+	return errors.Join(errs...)
+}
+
+// What a forked process does.
+const (
+	lifeExit = iota
+	lifeHold
+	lifeOrphan
+)
+
+// forkOne forks a process and waits for it unless it holds on. The table of
+// processes may be full of zombies that nobody has had time to wait for.
+func forkOne(life int) error {
+	pid, errno := fork(life)
+	for errno == syscall.EAGAIN {
+		time.Sleep(time.Millisecond)
+		pid, errno = fork(life)
 	}
-	return nil
+	if errno != 0 {
+		return errno
+	}
+	if life == lifeHold {
+		return nil
+	}
+	var st syscall.WaitStatus
+	for {
+		_, err := syscall.Wait4(pid, &st, 0, nil)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err != nil:
+			return err
+		case st.ExitStatus() != 3:
+			return fmt.Errorf("a forked process: %s", describe(st))
+		}
+		return nil
+	}
 }

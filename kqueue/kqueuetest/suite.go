@@ -1,24 +1,27 @@
 // Package kqueuetest is what a follower of process trees must be able to do,
 // written as tests: [Suite] runs them over anything that starts a command and
-// returns its [Tree]. The programs that the tests start are the test binary
-// itself, so that its TestMain begins with
+// returns its [Tree]. On FreeBSD that is a [kqueue.Tracker], by way of [Follow],
+// and the jails of package host/tenant; on Linux it is the namespaces there, with
+// a control group for each tree and without. The programs that the tests start
+// are the test binary itself, so that its TestMain begins with
 //
 //	func TestMain(m *testing.M) {
 //		kqueuetest.Main()
 //		os.Exit(m.Run())
 //	}
 //
-// An oracle watches each tree: all its processes inherit one end of a pipe, whose
-// other end says end-of-file when the last of them is gone, and not before.
+// An oracle watches each tree: all its processes have the same pipe as standard
+// output, whose other end says end-of-file when the last of them is gone, and not
+// before.
 package kqueuetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -27,55 +30,84 @@ import (
 )
 
 // patience is how long a test waits for what must come. It is no measure.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
-// Tree is a main process with its descendants, as [kqueue.Tree] is.
+// Tree is a main process with its descendants. A tree that tells what happens
+// in it also has the method Events, which returns all that was told until now.
 type Tree interface {
-	Next(ctx context.Context) (kqueue.Event, error)
-	PIDs() []int
-	Signal(sig syscall.Signal) error
+	// Pid is main's number, as this process sees it.
+	Pid() int
+	// Main returns main's status once it has ended.
+	Main(ctx context.Context) (syscall.WaitStatus, error)
+	// Empty returns nil once no process of the tree exists.
+	Empty(ctx context.Context) error
+	// PIDs lists the members that live.
+	PIDs() ([]int, error)
+	// Kill sends SIGKILL to all members. None may be left.
+	Kill() error
+	// Close forgets the tree; its processes go on.
 	Close() error
 }
 
-// Start starts a command as the main process of a tree.
+// Start starts a command as the main process of a tree. Of cmd the fields Path,
+// Args, Env, Stdin, Stdout and Stderr matter.
 type Start func(cmd *exec.Cmd) (Tree, error)
 
-// Features are what not every follower can do.
+// Features are what not every follower can do, or not everywhere.
 type Features struct {
-	Forks bool // births are told, by Fork events
+	// Alone: what is not of the tree under test does not exist or is of no
+	// interest: two trees at once are one.
+	Alone bool
+	// Reuse sees to it that numbers of processes that are gone are soon given to
+	// new ones, until the test ends. It is called again before each start that is to
+	// get such numbers. nil: the test is left out.
+	Reuse func(t *testing.T)
 }
 
-// Suite runs the tests.
+// Suite runs the tests. How many processes the storms start, and how many live
+// at once, XC_TEST_FORKS and XC_TEST_LIVE say: docs/testing.md.
 func Suite(t *testing.T, f Features, start Start) {
 	for _, c := range []struct {
 		name string
-		test func(*testing.T, Features, Start)
+		test func(*testing.T, Start)
+		skip bool
 	}{
-		{"Status", testStatus},
-		{"Descendants", testDescendants},
-		{"KilledParent", testKilledParent},
-		{"Stopped", testStopped},
-		{"Zombies", testZombies},
-		{"ManyTrees", testManyTrees},
-		{"Threads", testThreads},
-		{"Storm", testStorm},
-		{"Signal", testSignal},
-		{"Cancel", testCancel},
-		{"Close", testClose},
-		{"NoProgram", testNoProgram},
+		{"Status", testStatus, false},
+		{"Descendants", testDescendants, false},
+		{"KilledParent", testKilledParent, false},
+		{"Stopped", testStopped, false},
+		{"Zombies", testZombies, false},
+		{"ManyTrees", testManyTrees, f.Alone},
+		{"Threads", testThreads, false},
+		{"Storm", testStorm, false},
+		{"OrphanStorm", testOrphanStorm, false},
+		{"Live", testLive, false},
+		{"Reuse", func(t *testing.T, start Start) { testReuse(t, f.Reuse, start) }, f.Reuse == nil},
+		{"Kill", testKill, false},
+		{"KillWhileForking", testKillWhileForking, false},
+		{"Cancel", testCancel, false},
+		{"Close", testClose, false},
+		{"NoProgram", testNoProgram, false},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(t, f, start) })
+		if !c.skip {
+			t.Run(c.name, func(t *testing.T) { c.test(t, start) })
+		}
 	}
 }
 
 // Run is a tree under the oracle's eye.
 type Run struct {
 	Tree
-	Cmd    *exec.Cmd
-	Events []kqueue.Event
-	t      *testing.T
-	hold   *os.File // closed: processes that wait for it end
-	alive  *os.File // end-of-file: no process is left
+	t     *testing.T
+	hold  *os.File // closed: processes that wait for it end
+	alive *os.File // end-of-file: no process is left
+	empty chan emptiness
+}
+
+// emptiness is what the oracle saw when a tree was called empty.
+type emptiness struct {
+	err   error
+	early bool // a process lived
 }
 
 // Go starts one of the programs of this package as main.
@@ -94,12 +126,25 @@ func TryGo(t *testing.T, start Start, change func(*exec.Cmd), program ...string)
 	holdR, holdW := pipe(t)
 	aliveR, aliveW := pipe(t)
 	cmd := Program(program...)
-	cmd.Stdin, cmd.ExtraFiles = holdR, []*os.File{aliveW}
+	cmd.Stdin, cmd.Stdout = holdR, aliveW
 	change(cmd)
 	tree, err := start(cmd)
 	holdR.Close()
 	aliveW.Close()
-	return &Run{Tree: tree, Cmd: cmd, t: t, hold: holdW, alive: aliveR}, err
+	if err != nil {
+		return nil, err
+	}
+	r := &Run{Tree: tree, t: t, hold: holdW, alive: aliveR, empty: make(chan emptiness, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	watched := make(chan struct{})
+	t.Cleanup(func() { cancel(); <-watched })
+	go func() {
+		defer close(watched)
+		err := tree.Empty(ctx)
+		lives, oerr := r.lives()
+		r.empty <- emptiness{errors.Join(err, oerr), lives && err == nil}
+	}()
+	return r, nil
 }
 
 // Program is a command that runs one of the programs of this package, without
@@ -108,11 +153,11 @@ func Program(program ...string) *exec.Cmd {
 	self, err := os.Executable()
 	return &exec.Cmd{
 		Path: self, Err: err, Args: append([]string{self}, program...), Env: append(os.Environ(), envProgram+"=1"),
-		Stdout: os.Stderr, Stderr: os.Stderr,
+		Stderr: os.Stderr,
 	}
 }
 
-func pipe(t *testing.T) (r, w *os.File) {
+func pipe(t testing.TB) (r, w *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -125,40 +170,40 @@ func pipe(t *testing.T) (r, w *os.File) {
 // Release lets the processes that wait go on to their end.
 func (r *Run) Release() { r.hold.Close() }
 
-// Main returns the number of main.
-func (r *Run) Main() int { return r.Cmd.Process.Pid }
-
-// Next returns the next event.
-func (r *Run) Next() (kqueue.Event, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	e, err := r.Tree.Next(ctx)
-	if err == nil {
-		r.Events = append(r.Events, e)
+// Ready waits until n processes of a program that tells so are ready.
+func (r *Run) Ready(n int) {
+	r.t.Helper()
+	if err := r.alive.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		r.t.Fatal(err)
 	}
-	return e, err
+	if _, err := io.ReadFull(r.alive, make([]byte, n)); err != nil {
+		r.t.Fatalf("waiting until %d processes are ready: %v", n, err)
+	}
+	if err := r.alive.SetReadDeadline(time.Time{}); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
-// Until reads events until one satisfies ok.
-func (r *Run) Until(what string, ok func(kqueue.Event) bool) kqueue.Event {
+// Exited waits for main's end and returns its status.
+func (r *Run) Exited() syscall.WaitStatus {
 	r.t.Helper()
-	for {
-		e, err := r.Next()
-		if err != nil {
-			r.t.Fatalf("waiting for %s: %v; events: %v", what, err, r.tail())
-		}
-		if ok(e) {
-			return e
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ws, err := r.Main(ctx)
+	if err != nil {
+		r.t.Fatalf("main's status: %v; events: %v", err, r.tail())
 	}
+	return ws
 }
 
 // Members waits until the tree has n members and returns them.
 func (r *Run) Members(n int) []int {
 	r.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		pids := r.PIDs()
+	for deadline := time.Now().Add(patience); ; {
+		pids, err := r.PIDs()
+		if err != nil {
+			r.t.Fatal(err)
+		}
 		if len(pids) == n {
 			return pids
 		}
@@ -169,63 +214,73 @@ func (r *Run) Members(n int) []int {
 	}
 }
 
-// End reads the rest of the events, checks that the end of the tree was neither
-// missed nor early and that main's exit was told once, and returns its status.
+// End waits until the tree is empty, checks that this was neither missed nor
+// early and is so for good, and returns main's status.
 func (r *Run) End() syscall.WaitStatus {
 	r.t.Helper()
-	for {
-		_, err := r.Next()
-		if err == io.EOF {
-			break
+	status := r.Exited()
+	select {
+	case e := <-r.empty:
+		if e.err != nil || e.early {
+			r.t.Fatalf("called empty early: %v, %v; events: %v", e.early, e.err, r.tail())
 		}
-		if err != nil {
-			r.t.Fatalf("the end was missed: %v; events: %v", err, r.tail())
-		}
+	case <-time.After(patience):
+		r.t.Fatalf("the end was missed: a process lives: %v; events: %v", r.Living(), r.tail())
 	}
-	if r.Living() {
-		r.t.Fatalf("called empty early; events: %v", r.tail())
+	if pids, err := r.PIDs(); len(pids) > 0 || err != nil {
+		r.t.Errorf("members after the end: %v, %v", pids, err)
 	}
-	if pids := r.PIDs(); len(pids) > 0 {
-		r.t.Errorf("members after the end: %v", pids)
+	if err := r.Empty(context.Background()); err != nil {
+		r.t.Errorf("empty, asked again: %v", err)
 	}
-	if _, err := r.Tree.Next(context.Background()); err != io.EOF {
-		r.t.Errorf("after the end: %v", err)
+	if again := r.Exited(); again != status {
+		r.t.Errorf("main's status changed from %s to %s", describe(status), describe(again))
 	}
-	var exits []kqueue.Event
-	for _, e := range r.Events {
-		if e.Kind == kqueue.Exit && e.PID == r.Main() {
-			exits = append(exits, e)
-		}
-	}
-	if len(exits) != 1 {
-		r.t.Fatalf("main ended %d times; events: %v", len(exits), r.tail())
-	}
-	return exits[0].Status
+	r.checkTold(status)
+	return status
 }
 
 // Living reports whether a process of the tree exists, as the oracle sees it.
 func (r *Run) Living() bool {
 	r.t.Helper()
-	conn, err := r.alive.SyscallConn()
+	lives, err := r.lives()
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	return lives
+}
+
+func (r *Run) lives() (bool, error) {
+	conn, err := r.alive.SyscallConn()
+	if err != nil {
+		return false, err
 	}
 	var rerr error
 	n := 0
 	err = conn.Read(func(fd uintptr) bool { // the descriptor is in non-blocking mode
-		n, rerr = syscall.Read(int(fd), make([]byte, 1))
+		for n = 1; n > 0; { // past what Ready was told
+			n, rerr = syscall.Read(int(fd), make([]byte, 16))
+		}
 		return true
 	})
 	if err != nil || rerr != nil && rerr != syscall.EAGAIN {
-		r.t.Fatal(err, rerr)
+		return false, errors.Join(err, rerr)
 	}
-	return n > 0 || rerr == syscall.EAGAIN
+	return rerr == syscall.EAGAIN, nil
+}
+
+// Events returns what was told of the tree until now.
+func (r *Run) Events() []kqueue.Event {
+	if e, ok := r.Tree.(interface{ Events() []kqueue.Event }); ok {
+		return e.Events()
+	}
+	return nil
 }
 
 // Count returns how many events of a kind there were.
 func (r *Run) Count(kind kqueue.Kind) int {
 	n := 0
-	for _, e := range r.Events {
+	for _, e := range r.Events() {
 		if e.Kind == kind {
 			n++
 		}
@@ -233,28 +288,63 @@ func (r *Run) Count(kind kqueue.Kind) int {
 	return n
 }
 
-// tail returns the newest events, enough to read.
-func (r *Run) tail() []kqueue.Event { return r.Events[max(0, len(r.Events)-30):] }
-
-// exitOf returns whether an event is the exit of pid.
-func exitOf(pid int) func(kqueue.Event) bool {
-	return func(e kqueue.Event) bool { return e.Kind == kqueue.Exit && e.PID == pid }
+// told sums the events up.
+func (r *Run) told() string {
+	if len(r.Events()) == 0 {
+		return "nothing is told"
+	}
+	return fmt.Sprintf("told: %d forks, %d exits, %d lost", r.Count(kqueue.Fork), r.Count(kqueue.Exit), r.Count(kqueue.Lost))
 }
 
-// oneMember waits until pid is the only member.
+// checkTold checks what was told, if anything was: main's end once, and last the
+// end of the last.
+func (r *Run) checkTold(status syscall.WaitStatus) {
+	r.t.Helper()
+	events := r.Events()
+	if len(events) == 0 {
+		return
+	}
+	ends := 0
+	for _, e := range events {
+		if e.Kind == kqueue.Exit && e.PID == r.Pid() && e.Status == status {
+			ends++
+		}
+	}
+	if ends != 1 {
+		r.t.Errorf("main's end was told %d times; events: %v", ends, r.tail())
+	}
+	if last := events[len(events)-1]; last.Kind != kqueue.Exit && last.Kind != kqueue.Lost {
+		r.t.Errorf("the last event is %v", last)
+	}
+}
+
+// tail returns the newest events, enough to read.
+func (r *Run) tail() []kqueue.Event {
+	events := r.Events()
+	return events[max(0, len(events)-30):]
+}
+
+// oneMember waits until the tree has one member, and not that.
 func (r *Run) oneMember(not int) int {
 	r.t.Helper()
-	pids := r.Members(1)
-	if slices.Contains(pids, not) {
+	pid := r.Members(1)[0]
+	if pid == not {
 		r.t.Fatalf("%d is still a member", not)
 	}
-	return pids[0]
+	return pid
 }
 
 func (r *Run) wantExit(code int) {
 	r.t.Helper()
 	if st := r.End(); !st.Exited() || st.ExitStatus() != code {
 		r.t.Errorf("main: %s, want exit %d", describe(st), code)
+	}
+}
+
+func (r *Run) wantSignal(sig syscall.Signal) {
+	r.t.Helper()
+	if st := r.End(); !st.Signaled() || st.Signal() != sig {
+		r.t.Errorf("main: %s, want signal %d", describe(st), sig)
 	}
 }
 

@@ -10,108 +10,116 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/joyboyid/xc/kqueue"
 )
 
 // Main's status is true to the process.
-func testStatus(t *testing.T, _ Features, start Start) {
+func testStatus(t *testing.T, start Start) {
 	for _, code := range []int{0, 1, 7, 255} {
-		r := Go(t, start, "exit", strconv.Itoa(code))
-		r.wantExit(code)
+		Go(t, start, "exit", strconv.Itoa(code)).wantExit(code)
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
-		r := Go(t, start, "raise", strconv.Itoa(int(sig)))
-		if st := r.End(); !st.Signaled() || st.Signal() != sig {
-			t.Errorf("main: %s, want signal %d", describe(st), sig)
-		}
+		Go(t, start, "raise", strconv.Itoa(int(sig))).wantSignal(sig)
 	}
 }
 
 // A process belongs to the tree however it tries to leave it.
-func testDescendants(t *testing.T, f Features, start Start) {
+func testDescendants(t *testing.T, start Start) {
 	for _, how := range []string{"double", "setsid", "daemon", "vfork"} {
 		t.Run(how, func(t *testing.T) {
 			r := Go(t, start, how)
-			r.Until("main's exit", exitOf(r.Main()))
-			pid := r.oneMember(r.Main())
+			r.Exited()
+			pid := r.oneMember(r.Pid())
 			if !r.Living() {
 				t.Fatal("the program did not leave anything behind")
 			}
 			r.Release()
 			r.wantExit(0)
-			if e := r.Events[len(r.Events)-1]; e.PID != pid || e.Kind != kqueue.Exit || e.Status.ExitStatus() != 3 {
+			events := r.Events()
+			if len(events) == 0 {
+				return
+			}
+			if e := events[len(events)-1]; e.PID != pid || e.Kind != kqueue.Exit || e.Status.ExitStatus() != 3 {
 				t.Errorf("last event: %v, want the exit of %d", e, pid)
 			}
-			if n := r.Count(kqueue.Fork) + r.Count(kqueue.Lost); f.Forks && n < 2 {
-				t.Errorf("births: %v", r.Events)
+			if n := r.Count(kqueue.Fork) + r.Count(kqueue.Lost); n < 2 {
+				t.Errorf("births: %v", events)
 			}
 		})
 	}
 }
 
 // A parent that is killed leaves its children in the tree.
-func testKilledParent(t *testing.T, _ Features, start Start) {
+func testKilledParent(t *testing.T, start Start) {
 	r := Go(t, start, "chain") // main, middle, last: all wait
 	pids := r.Members(3)
-	middle := pids[slices.IndexFunc(pids, func(pid int) bool { return pid != r.Main() })]
-	if err := syscall.Kill(r.Main(), syscall.SIGKILL); err != nil {
+	if !slices.Contains(pids, r.Pid()) {
+		t.Fatalf("members %v without main, %d", pids, r.Pid())
+	}
+	middle := pids[slices.IndexFunc(pids, func(pid int) bool { return pid != r.Pid() })]
+	if err := syscall.Kill(r.Pid(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	r.Until("main's exit", exitOf(r.Main()))
+	r.Exited()
 	r.Members(2)
 	if err := syscall.Kill(middle, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	r.Until("the exit of the middle", exitOf(middle))
 	r.oneMember(middle)
 	r.Release()
-	if st := r.End(); !st.Signaled() || st.Signal() != syscall.SIGKILL {
-		t.Errorf("main: %s", describe(st))
-	}
+	r.wantSignal(syscall.SIGKILL)
 }
 
 // A stopped process is a member, and can be killed.
-func testStopped(t *testing.T, _ Features, start Start) {
+func testStopped(t *testing.T, start Start) {
 	r := Go(t, start, "chain")
-	r.Members(3)
-	if err := r.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	signalAll(t, r.Members(3), syscall.SIGSTOP)
 	r.Release()
 	if got := r.Members(3); !r.Living() {
 		t.Errorf("members %v", got)
 	}
-	if err := r.Signal(syscall.SIGKILL); err != nil {
+	if err := r.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if st := r.End(); st.Signal() != syscall.SIGKILL {
-		t.Errorf("main: %s", describe(st))
-	}
+	r.wantSignal(syscall.SIGKILL)
+
 	r = Go(t, start, "chain")
-	r.Members(3)
-	if err := errors.Join(r.Signal(syscall.SIGSTOP), r.Signal(syscall.SIGCONT)); err != nil {
-		t.Fatal(err)
-	}
+	pids := r.Members(3)
+	signalAll(t, pids, syscall.SIGSTOP)
+	signalAll(t, pids, syscall.SIGCONT)
 	r.Release()
 	r.wantExit(3)
 }
 
-// Zombies whose parent does not care are waited for in the end.
-func testZombies(t *testing.T, _ Features, start Start) {
+// signalAll signals processes that cannot be gone.
+func signalAll(t *testing.T, pids []int, sig syscall.Signal) {
+	t.Helper()
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil {
+			t.Fatalf("signal %d to %d: %v", sig, pid, err)
+		}
+	}
+}
+
+// Zombies whose parent does not care are no members that live, and are waited
+// for in the end.
+func testZombies(t *testing.T, start Start) {
 	r := Go(t, start, "careless")
+	r.Ready(1)
 	r.Members(1)
 	r.Release()
 	r.wantExit(3)
-	for _, e := range r.Events {
-		if e.PID != r.Main() && e.PID != 0 && syscall.Kill(e.PID, 0) == nil {
+	for _, e := range r.Events() {
+		if e.PID != r.Pid() && e.PID != 0 && syscall.Kill(e.PID, 0) == nil {
 			t.Errorf("%d is still there", e.PID)
 		}
 	}
 }
 
 // Trees do not mix.
-func testManyTrees(t *testing.T, _ Features, start Start) {
+func testManyTrees(t *testing.T, start Start) {
 	var runs []*Run
 	for i := range 20 {
 		how := []string{"double", "chain", "hold", "daemon"}[i%4]
@@ -135,82 +143,104 @@ func testManyTrees(t *testing.T, _ Features, start Start) {
 
 // Threads that fork at the same time can hide a child from the kernel's notes,
 // not from the end of the tree.
-func testThreads(t *testing.T, _ Features, start Start) {
+func testThreads(t *testing.T, start Start) {
 	r := Go(t, start, "threads", "8", "25", "hold")
-	r.Until("main's exit", exitOf(r.Main()))
+	r.Exited()
 	r.Members(200)
 	r.Release()
 	r.wantExit(0)
-	t.Logf("%d forks told, %d lost", r.Count(kqueue.Fork)-1, r.Count(kqueue.Lost))
+	t.Logf("200 forks; %s", r.told())
 }
 
-// Many short lives: the end is told once, and each life by its birth and its end.
-func testStorm(t *testing.T, f Features, start Start) {
-	const threads, each = 4, 500
-	r := Go(t, start, "threads", strconv.Itoa(threads), strconv.Itoa(each), "exit")
-	r.wantExit(0)
-	forks, lost, exits := r.Count(kqueue.Fork), r.Count(kqueue.Lost), r.Count(kqueue.Exit)
-	t.Logf("%d forks of %d, %d exits, %d lost", forks-1, threads*each, exits, lost)
-	if f.Forks && (forks > threads*each+1 || exits > forks+lost || exits < forks-lost) {
-		t.Errorf("births and ends do not match")
+// A tree of which numbers of the dead are given to others is the same tree.
+func testReuse(t *testing.T, reuse func(*testing.T), start Start) {
+	reuse(t)
+	held := Go(t, start, "double")
+	held.Exited()
+	held.Members(1)
+	for i := range 3 {
+		reuse(t)
+		Go(t, start, "exit", strconv.Itoa(i)).wantExit(i)
+		r := Go(t, start, "threads", "2", "600", "exit")
+		r.wantExit(0)
+		t.Logf("1200 forks; %s", r.told())
+		if st := held.Exited(); st != 0 {
+			t.Errorf("status of a main that is gone: %s", describe(st))
+		}
 	}
+	held.Members(1)
+	held.Release()
+	held.wantExit(0)
 }
 
-// A signal reaches all, and none that is gone.
-func testSignal(t *testing.T, _ Features, start Start) {
-	r := Go(t, start, "chain")
-	r.Members(3)
-	if err := r.Signal(syscall.SIGTERM); err != nil {
+// To kill reaches all, whatever they ignore, and does nothing to none.
+func testKill(t *testing.T, start Start) {
+	r := Go(t, start, "stubborn")
+	r.Ready(2)
+	signalAll(t, r.Members(2), syscall.SIGTERM)
+	r.Members(2)
+	if err := r.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if st := r.End(); st.Signal() != syscall.SIGTERM {
-		t.Errorf("main: %s", describe(st))
-	}
-	if err := r.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
-		t.Errorf("to nobody: %v", err)
+	r.wantSignal(syscall.SIGKILL)
+	if err := r.Kill(); err != nil {
+		t.Errorf("none to kill: %v", err)
 	}
 }
 
-// Next ends with its context, and loses nothing by that.
-func testCancel(t *testing.T, _ Features, start Start) {
+// None gets away by being born meanwhile.
+func testKillWhileForking(t *testing.T, start Start) {
+	r := Go(t, start, "threads", "4", "1000000", "orphan")
+	for pids := []int{}; len(pids) < 2; {
+		var err error
+		if pids, err = r.PIDs(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	r.wantSignal(syscall.SIGKILL)
+}
+
+// To wait ends with the context, and nothing is lost by that.
+func testCancel(t *testing.T, start Start) {
 	r := Go(t, start, "hold")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for {
-		e, err := r.Tree.Next(ctx)
-		if err == nil {
-			r.Events = append(r.Events, e)
-			continue
-		}
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("cancelled: %v", err)
-		}
-		break
+	if _, err := r.Main(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("main: %v", err)
+	}
+	if err := r.Empty(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("empty: %v", err)
 	}
 	r.Release()
 	r.wantExit(3)
 }
 
-// A closed tree lives on untold.
-func testClose(t *testing.T, _ Features, start Start) {
+// A forgotten tree lives on.
+func testClose(t *testing.T, start Start) {
 	r := Go(t, start, "hold")
+	r.Members(1)
 	for range 2 {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := r.Next(); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("closed: %v", err)
-	}
 	if !r.Living() {
 		t.Error("main was ended")
 	}
 	r.Release()
+	for r.Living() {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // A program that is missing makes no tree.
-func testNoProgram(t *testing.T, _ Features, start Start) {
-	tree, err := start(&exec.Cmd{Path: "/nonexistent/program"})
+func testNoProgram(t *testing.T, start Start) {
+	cmd := &exec.Cmd{Path: "/nonexistent/program", Args: []string{"/nonexistent/program"}}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
+	tree, err := start(cmd)
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("tree %v, %v", tree, err)
 	}

@@ -1,0 +1,63 @@
+package kqueuetest
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/joyboyid/xc/kqueue"
+)
+
+// number is the value of a variable, or what it is without.
+func number(t testing.TB, variable string, without int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return without
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%s is no number of processes", variable, text)
+	}
+	return n
+}
+
+// Many short lives from several threads, without exec: the end is told once, and
+// each life by its birth and its end.
+func testStorm(t *testing.T, start Start) {
+	const threads = 4
+	each := number(t, "XC_TEST_FORKS", 1000) / threads
+	begin := time.Now()
+	r := Go(t, start, "threads", strconv.Itoa(threads), strconv.Itoa(each), "exit")
+	r.wantExit(0)
+	took := time.Since(begin)
+	forks, lost, exits := r.Count(kqueue.Fork), r.Count(kqueue.Lost), r.Count(kqueue.Exit)
+	t.Logf("%d forks in %v; %s", threads*each, took.Round(time.Millisecond), r.told())
+	if forks > threads*each+1 || exits > forks+lost || exits < forks-lost {
+		t.Error("births and ends do not match")
+	}
+}
+
+// Many orphans are adopted and waited for while they come.
+func testOrphanStorm(t *testing.T, start Start) {
+	const threads = 2
+	each := number(t, "XC_TEST_FORKS", 1000) / threads / 2
+	r := Go(t, start, "threads", strconv.Itoa(threads), strconv.Itoa(each), "orphan")
+	r.wantExit(0)
+	t.Logf("%d orphans; %s", threads*each, r.told())
+}
+
+// Many processes that live at once are all members.
+func testLive(t *testing.T, start Start) {
+	const threads = 4
+	each := number(t, "XC_TEST_LIVE", 400) / threads
+	begin := time.Now()
+	r := Go(t, start, "threads", strconv.Itoa(threads), strconv.Itoa(each), "hold")
+	r.Exited()
+	r.Members(threads * each)
+	born := time.Now()
+	r.Release()
+	r.wantExit(0)
+	t.Logf("%d processes listed after %v, gone %v later", threads*each, born.Sub(begin).Round(time.Millisecond), time.Since(born).Round(time.Millisecond))
+}
