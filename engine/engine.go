@@ -206,10 +206,17 @@ func (e *Engine) running(ctx context.Context, name string) (*container, *host.Lo
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.loop == nil {
-		return nil, nil, fmt.Errorf("container %s is not running", c.name())
+		return nil, nil, notRunningError(c.name())
 	}
 	return c, c.loop, nil
 }
+
+// notRunningError is an [api.ErrNotRunning] that tells of which container.
+type notRunningError string
+
+func (e notRunningError) Error() string      { return "container " + string(e) + " is not running" }
+func (notRunningError) Is(target error) bool { return target == api.ErrNotRunning }
+func (notRunningError) Code() string         { return api.ErrNotRunning.Code() }
 
 func (e *Engine) trace(point string) {
 	if e.cfg.Trace != nil {

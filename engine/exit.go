@@ -34,7 +34,7 @@ func signalName(sig syscall.Signal) string {
 // do while its container runs.
 func askError(err error) error {
 	if lostLoop(err) {
-		return fmt.Errorf("it has ended meanwhile: %w", err)
+		return fmt.Errorf("it has ended meanwhile: %w: %w", api.ErrNotRunning, err)
 	}
 	return err
 }

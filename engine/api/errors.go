@@ -15,6 +15,10 @@ const (
 // ErrInUse: what was to be removed is needed by something else.
 const ErrInUse Sentinel = "in_use"
 
+// ErrNotRunning: what was asked for needs a container that runs, and this one does
+// not, or ended meanwhile.
+const ErrNotRunning Sentinel = "not_running"
+
 func (s Sentinel) Error() string {
 	switch s {
 	case ErrCommandNotFound:
@@ -23,6 +27,8 @@ func (s Sentinel) Error() string {
 		return "command is not executable"
 	case ErrInUse:
 		return "in use"
+	case ErrNotRunning:
+		return "container is not running"
 	}
 	return string(s)
 }
