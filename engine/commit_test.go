@@ -65,7 +65,7 @@ func TestIntegrationDiffAndCommit(t *testing.T) {
 				ln -s /etc/new /link
 				echo ready`+rest)
 			if rest == "" {
-				if _, err := e.WaitContainer(t.Context(), c.ID); err != nil {
+				if _, err := e.WaitContainer(t.Context(), c.ID, api.WaitOptions{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -103,7 +103,7 @@ func TestIntegrationDiffAndCommit(t *testing.T) {
 	}
 	// A container that has done nothing has changed nothing.
 	c := begin(t, e, "root", "echo ready")
-	if _, err := e.WaitContainer(t.Context(), c.ID); err != nil {
+	if _, err := e.WaitContainer(t.Context(), c.ID, api.WaitOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := diff(t, e, c.ID); len(got) != 0 {
@@ -125,7 +125,7 @@ func TestIntegrationCommitOfAnImageWithoutName(t *testing.T) {
 	e := testEngine(t)
 	importRoot(t, e, "root")
 	c := begin(t, e, "root", "echo x > /x; echo ready")
-	if _, err := e.WaitContainer(t.Context(), c.ID); err != nil {
+	if _, err := e.WaitContainer(t.Context(), c.ID, api.WaitOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	importTar(t, e, "root", map[string]string{"other": "image"})

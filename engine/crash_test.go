@@ -92,7 +92,7 @@ func crashLife(e *engine.Engine, job crashJob) error {
 		return err
 	}
 	if job.Ends {
-		if _, err := e.WaitContainer(ctx, c.ID); err != nil {
+		if _, err := e.WaitContainer(ctx, c.ID, api.WaitOptions{}); err != nil {
 			return err
 		}
 		return e.Close() // what is left of it is done in the background
@@ -220,7 +220,7 @@ func TestIntegrationCrashOfAutoRemove(t *testing.T) {
 				if c.State == api.StateCreated {
 					continue // it was never started
 				}
-				exit, err := e.WaitContainer(t.Context(), c.ID)
+				exit, err := e.WaitContainer(t.Context(), c.ID, api.WaitOptions{})
 				if err != nil || exit.Code != 7 {
 					t.Errorf("%s exited with %+v, %v", c.Name, exit, err)
 				}

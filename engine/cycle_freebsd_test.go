@@ -67,7 +67,7 @@ func engineCycle(b *testing.B, e *engine.Engine, network string) {
 		if err := e.StartContainer(b.Context(), c.ID, api.StartOptions{}); err != nil {
 			b.Fatal(err)
 		}
-		if exit, err := e.WaitContainer(b.Context(), c.ID); err != nil || exit.Code != 0 {
+		if exit, err := e.WaitContainer(b.Context(), c.ID, api.WaitOptions{}); err != nil || exit.Code != 0 {
 			b.Fatalf("%+v, %v", exit, err)
 		}
 		run += time.Since(start)

@@ -10,7 +10,7 @@
 //		img, err := e.PullImage(ctx, "alpine", api.PullOptions{}, nil)
 //		c, err := e.CreateContainer(ctx, api.ContainerSpec{Image: "alpine", Command: []string{"true"}})
 //		err = e.StartContainer(ctx, c.ID, api.StartOptions{})
-//		exit, err := e.WaitContainer(ctx, c.ID)
+//		exit, err := e.WaitContainer(ctx, c.ID, api.WaitOptions{})
 //		err = e.RemoveContainer(ctx, c.ID, api.RemoveOptions{})
 //	}
 //

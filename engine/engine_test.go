@@ -193,7 +193,7 @@ func sh(t testing.TB, e api.Engine, spec api.ContainerSpec, script string) (out 
 	if err != nil {
 		t.Fatal(err)
 	}
-	exit, err = e.WaitContainer(t.Context(), c.ID)
+	exit, err = e.WaitContainer(t.Context(), c.ID, api.WaitOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func TestIntegrationLifeInBackground(t *testing.T) {
 	if err := e.StopContainer(ctx, "bg", api.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if exit, err = e.WaitContainer(ctx, "bg"); err != nil || exit.Code != 5 {
+	if exit, err = e.WaitContainer(ctx, "bg", api.WaitOptions{}); err != nil || exit.Code != 5 {
 		t.Errorf("wait: %+v, %v", exit, err)
 	}
 	if out := logs(t, e, "bg"); out != "up\nbye\n" {
@@ -325,7 +325,7 @@ func TestIntegrationLifeInBackground(t *testing.T) {
 	if err := e.KillContainer(ctx, "bg", "KILL"); err != nil {
 		t.Fatal(err)
 	}
-	if exit, err = e.WaitContainer(ctx, "bg"); err != nil || exit.Code != 137 || exit.Signal != "KILL" {
+	if exit, err = e.WaitContainer(ctx, "bg", api.WaitOptions{}); err != nil || exit.Code != 137 || exit.Signal != "KILL" {
 		t.Errorf("wait after kill: %+v, %v", exit, err)
 	}
 }
@@ -415,7 +415,7 @@ func TestIntegrationRestartOfTheEngine(t *testing.T) {
 	w.Close() // main ends while no engine runs
 	e = openEngine(t, dir, nil)
 	defer func() { closeClean(t, e) }()
-	if exit, err := e.WaitContainer(ctx, "ends"); err != nil || exit.Code != 11 {
+	if exit, err := e.WaitContainer(ctx, "ends", api.WaitOptions{}); err != nil || exit.Code != 11 {
 		t.Errorf("end that nobody saw: %+v, %v", exit, err)
 	}
 	if c, err := e.InspectContainer(ctx, "lives"); err != nil || c.State != api.StateRunning {
@@ -497,7 +497,7 @@ func BenchmarkTrue(b *testing.B) {
 		if err := e.StartContainer(b.Context(), c.ID, api.StartOptions{}); err != nil {
 			b.Fatal(err)
 		}
-		if exit, err := e.WaitContainer(b.Context(), c.ID); err != nil || exit.Code != 0 {
+		if exit, err := e.WaitContainer(b.Context(), c.ID, api.WaitOptions{}); err != nil || exit.Code != 0 {
 			b.Fatal(exit, err)
 		}
 	}

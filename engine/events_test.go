@@ -101,7 +101,7 @@ func TestIntegrationEvents(t *testing.T) {
 	}
 	must(e.RenameContainer(ctx, "a", "b"))
 	must(e.KillContainer(ctx, "b", "9"))
-	_, err = e.WaitContainer(ctx, "b")
+	_, err = e.WaitContainer(ctx, "b", api.WaitOptions{})
 	must(err)
 	must(e.RestartContainer(ctx, "b", api.StopOptions{}))
 	now := 0

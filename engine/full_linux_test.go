@@ -46,7 +46,7 @@ func TestIntegrationFullDisk(t *testing.T) {
 	full := filepath.Join(dir, "full")
 	fill(t, full)
 	w.Close()
-	exit, err := e.WaitContainer(t.Context(), a.ID)
+	exit, err := e.WaitContainer(t.Context(), a.ID, api.WaitOptions{})
 	if err != nil || exit.Code != 7 {
 		t.Errorf("the end of a container on a full disk: %+v, %v", exit, err)
 	}

@@ -91,7 +91,7 @@ func TestIntegrationLinuxImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(r)
-	exit, werr := e.WaitContainer(t.Context(), c.ID)
+	exit, werr := e.WaitContainer(t.Context(), c.ID, api.WaitOptions{})
 	if err = errors.Join(err, werr); err != nil || string(text) != "a Linux program\n" || exit.Code != 7 {
 		t.Errorf("%q, %+v, %v", text, exit, err)
 	}

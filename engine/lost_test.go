@@ -54,7 +54,7 @@ func TestIntegrationRunLoopKilled(t *testing.T) {
 		if err := syscall.Kill(runLoop(t, c), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		exit, err := e.WaitContainer(ctx, "l")
+		exit, err := e.WaitContainer(ctx, "l", api.WaitOptions{})
 		if err != nil || exit.Code != 137 || !exit.Lost {
 			t.Errorf("the end: %+v, %v", exit, err)
 		}

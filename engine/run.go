@@ -26,7 +26,7 @@ func (e *Engine) RunContainer(ctx context.Context, spec api.ContainerSpec, opt a
 	if err := tell(progress, c.ID, api.StateRunning); err != nil {
 		return api.Exit{}, err
 	}
-	return e.WaitContainer(ctx, c.ID)
+	return e.WaitContainer(ctx, c.ID, api.WaitOptions{})
 }
 
 func tell(progress func(api.RunProgress) error, id, state string) error {

@@ -330,44 +330,6 @@ func (e *Engine) site(id string) *site.Site {
 	return s
 }
 
-// WaitContainer implements api.Containers.
-func (e *Engine) WaitContainer(ctx context.Context, name string) (api.Exit, error) {
-	c, err := e.find(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		// A container that removed itself is remembered by its id.
-		if exit, err := e.rememberedExit(ctx, name); err == nil {
-			return exit, nil
-		}
-	}
-	if err != nil {
-		return api.Exit{}, err
-	}
-	for {
-		c.mu.Lock()
-		st, run, changed := c.state, c.run, c.changed
-		c.mu.Unlock()
-		end := changed
-		switch {
-		case run != nil:
-			end = run.done
-		case st.Exit != nil:
-			return *st.Exit, nil
-		case st.Phase == phaseRemoved:
-			return api.Exit{}, fmt.Errorf("wait for container %s: it was removed: %w", c.name(), fs.ErrNotExist)
-		}
-		select {
-		case <-end:
-			if run != nil {
-				return run.exit, nil
-			}
-		case <-ctx.Done():
-			return api.Exit{}, fmt.Errorf("wait for container %s: %w", c.name(), ctx.Err())
-		case <-e.ctx.Done():
-			return api.Exit{}, fmt.Errorf("wait for container %s: %w", c.name(), errClosed)
-		}
-	}
-}
-
 // StopContainer implements api.Containers.
 func (e *Engine) StopContainer(ctx context.Context, name string, opt api.StopOptions) error {
 	c, err := e.find(ctx, name)

@@ -49,8 +49,9 @@ type Containers interface {
 	// or, with AutoRemove, none.
 	RunContainer(ctx context.Context, spec ContainerSpec, opt StartOptions, progress func(RunProgress) error) (Exit, error)
 	// WaitContainer returns how the container ended. It waits for the end of
-	// a container that runs, and for the first start of one that never did.
-	WaitContainer(ctx context.Context, name string) (Exit, error)
+	// a container that runs, and for the first start of one that never did;
+	// or as the options say.
+	WaitContainer(ctx context.Context, name string, opt WaitOptions) (Exit, error)
 	// StopContainer sends the stop signal, waits, and kills what is left.
 	// Stopping a stopped container succeeds.
 	StopContainer(ctx context.Context, name string, opt StopOptions) error

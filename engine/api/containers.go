@@ -132,6 +132,21 @@ type RunProgress struct {
 	State string `json:"state"` // StateCreated, then StateRunning
 }
 
+// Conditions of a wait.
+const (
+	WaitNotRunning = "not-running" // it does not run; one that never did has code 0
+	WaitNextExit   = "next-exit"   // the next end of a run, or of a start that fails
+	WaitRemoved    = "removed"     // it is removed
+)
+
+// WaitOptions say what to wait for.
+type WaitOptions struct {
+	Condition string `json:"condition,omitempty"` // one of the constants above; empty: see WaitContainer
+	// Since makes WaitNextExit take an end that came after this time, for those
+	// who ask again.
+	Since time.Time `json:"since,omitzero"`
+}
+
 // StopOptions say how to stop.
 type StopOptions struct {
 	Signal  string `json:"signal,omitempty"`  // name or number; the container's stop signal when empty

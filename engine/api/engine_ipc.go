@@ -299,7 +299,8 @@ func engineContainersRunContainerServe(ctx context.Context, impl Engine, r *ipc.
 }
 
 type engineContainersWaitContainerIn struct {
-	Name string `json:"name"`
+	Name string      `json:"name"`
+	Opt  WaitOptions `json:"opt"`
 }
 
 type engineContainersWaitContainerOut struct {
@@ -307,9 +308,10 @@ type engineContainersWaitContainerOut struct {
 }
 
 // WaitContainer calls Containers.WaitContainer.
-func (c EngineClient) WaitContainer(ctx context.Context, name string) (Exit, error) {
+func (c EngineClient) WaitContainer(ctx context.Context, name string, opt WaitOptions) (Exit, error) {
 	in := engineContainersWaitContainerIn{
 		Name: name,
+		Opt:  opt,
 	}
 	var out engineContainersWaitContainerOut
 	got, err := c.C.Call(ctx, MethodContainersWaitContainer, in, nil, &out)
@@ -323,7 +325,7 @@ func engineContainersWaitContainerServe(ctx context.Context, impl Engine, r *ipc
 	if err := r.Decode(&in); err != nil {
 		return nil, nil, err
 	}
-	res0, err := impl.WaitContainer(ctx, in.Name)
+	res0, err := impl.WaitContainer(ctx, in.Name, in.Opt)
 	if err != nil {
 		return nil, nil, err
 	}

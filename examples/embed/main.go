@@ -84,7 +84,7 @@ func keep(ctx context.Context, e api.Engine, spec api.ContainerSpec) error {
 		if err != nil && !errors.Is(err, fs.ErrExist) { // it runs since before we died
 			return err
 		}
-		exit, err := e.WaitContainer(ctx, spec.Name)
+		exit, err := e.WaitContainer(ctx, spec.Name, api.WaitOptions{})
 		if err != nil {
 			return ctx.Err()
 		}

@@ -112,5 +112,5 @@ func runContainer(ctx context.Context, e api.Engine, spec api.ContainerSpec) (ex
 	if err := e.StartContainer(ctx, c.ID, api.StartOptions{Stdio: stdio}); err != nil {
 		return exit, err
 	}
-	return e.WaitContainer(ctx, c.ID)
+	return e.WaitContainer(ctx, c.ID, api.WaitOptions{})
 }

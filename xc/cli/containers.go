@@ -26,7 +26,7 @@ func containerCommands() []command {
 		{use: "rename CONTAINER NAME", short: "Give a container another name", args: cobra.ExactArgs(2), complete: completer{names: containerNames()}, setup: renameCommand},
 		{use: "kill [FLAGS] CONTAINER...", short: "Send a signal to main", args: some, complete: running, setup: killCommand},
 		{use: "rm [FLAGS] CONTAINER...", short: "Remove containers", args: some, complete: all, setup: rmCommand},
-		{use: "wait CONTAINER...", short: "Wait until containers end and print their exit codes", args: some, complete: all, setup: waitCommand},
+		{use: "wait [FLAGS] CONTAINER...", short: "Wait until containers end and print their exit codes", long: waitLong, args: some, complete: all, setup: waitCommand},
 		{use: "logs [FLAGS] CONTAINER", short: "Show what a container has written", args: cobra.ExactArgs(1), complete: completer{names: containerNames()}, setup: logsCommand},
 		{use: "top [FLAGS] CONTAINER", short: "List the processes of a container", args: cobra.ExactArgs(1), complete: completer{names: containerNames(api.StateRunning)}, setup: topCommand},
 		{use: "stats [FLAGS] [CONTAINER...]", short: "Show what containers use, again and again", long: statsLong, args: cobra.ArbitraryArgs, complete: running, setup: statsCommand},
@@ -94,19 +94,6 @@ func rmCommand(a *App, f *pflag.FlagSet) action {
 	return func(ctx context.Context, e api.Engine, args []string) error {
 		return eachArg(a.Stdout, args, func(name string) (string, error) {
 			return name, e.RemoveContainer(ctx, name, opt)
-		})
-	}
-}
-
-func waitCommand(a *App, _ *pflag.FlagSet) action {
-	return func(ctx context.Context, e api.Engine, args []string) error {
-		return eachArg(a.Stdout, args, func(name string) (string, error) {
-			var exit api.Exit
-			err := a.session.insist(ctx, func(e api.Engine) (err error) {
-				exit, err = e.WaitContainer(ctx, name)
-				return err
-			})
-			return strconv.Itoa(exit.Code), err
 		})
 	}
 }

@@ -244,7 +244,7 @@ func (f *fake) RunContainer(ctx context.Context, spec api.ContainerSpec, opt api
 	if err != nil {
 		return api.Exit{}, err
 	}
-	return f.WaitContainer(ctx, c.ID)
+	return f.WaitContainer(ctx, c.ID, api.WaitOptions{})
 }
 
 func (f *fake) setState(c *container, state string, exit *api.Exit) {
@@ -294,12 +294,15 @@ func (p *process) close() {
 	}
 }
 
-func (f *fake) WaitContainer(ctx context.Context, name string) (api.Exit, error) {
+func (f *fake) WaitContainer(ctx context.Context, name string, opt api.WaitOptions) (api.Exit, error) {
 	c, err := f.find(name)
 	if err != nil {
 		return api.Exit{}, err
 	}
 	f.note("wait")
+	if opt.Condition != "" {
+		f.note("wait %s %s", c.Name, opt.Condition)
+	}
 	f.waits <- struct{}{}
 	select {
 	case <-c.done:

@@ -326,7 +326,7 @@ func (a *App) wait(ctx context.Context, id string) <-chan outcome {
 	go func() {
 		var o outcome
 		o.err = a.session.insist(ctx, func(e api.Engine) (err error) {
-			o.exit, err = e.WaitContainer(ctx, id)
+			o.exit, err = e.WaitContainer(ctx, id, api.WaitOptions{})
 			return err
 		})
 		answer <- o
