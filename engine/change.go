@@ -10,6 +10,10 @@ import (
 
 // RestartContainer implements api.Containers.
 func (e *Engine) RestartContainer(ctx context.Context, name string, opt api.StopOptions) error {
+	if err := e.begin(); err != nil {
+		return err
+	}
+	defer e.end()
 	c, err := e.find(ctx, name)
 	if err != nil {
 		return err
@@ -17,10 +21,19 @@ func (e *Engine) RestartContainer(ctx context.Context, name string, opt api.Stop
 	if c.plan.Spec.AutoRemove {
 		return fmt.Errorf("restart container %s: %w: it removes itself when it ends (--rm)", c.name(), fs.ErrInvalid)
 	}
+	next, err := e.turn(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer next()
+	// Not to be left half done because the caller went away; only by Close.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(e.ctx, cancel)()
 	if _, err := e.stop(ctx, c, opt); err != nil {
 		return err
 	}
-	if err := e.StartContainer(ctx, c.id, api.StartOptions{}); err != nil {
+	if err := e.startStopped(ctx, c, api.StartOptions{}); err != nil {
 		return err
 	}
 	e.tell(c.event(api.EventRestart))

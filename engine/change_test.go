@@ -1,9 +1,12 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/joyboyid/xc/engine/api"
 )
@@ -40,6 +43,57 @@ func TestIntegrationRestartContainer(t *testing.T) {
 	}
 	if err := e.RestartContainer(ctx, "gone", api.StopOptions{}); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("restart of what removes itself: %v", err)
+	}
+}
+
+// Nobody slips in between the stop and the start of a restart, and a caller who
+// goes away does not leave the container stopped.
+func TestIntegrationRestartIsOne(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	ctx := t.Context()
+	c := start(t, e, api.ContainerSpec{Name: "r", Image: "root", Command: []string{"sh", "-c", "trap 'sleep 0.2; exit' TERM; echo up; while :; do sleep 0.05; done"}})
+	waitLog(t, e, "r", "up\n")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := e.WaitContainer(ctx, c.ID, api.WaitOptions{Condition: api.WaitNextExit})
+		ended <- err
+	}()
+	before, err := e.InspectContainer(ctx, "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaving, leave := context.WithCancel(ctx)
+	defer leave()
+	restarted := make(chan error, 1)
+	go func() { restarted <- e.RestartContainer(leaving, "r", api.StopOptions{}) }()
+	time.Sleep(50 * time.Millisecond)
+	leave()
+	others := make(chan error, 8)
+	for i := range cap(others) {
+		go func() {
+			time.Sleep(time.Duration(i) * 50 * time.Millisecond)
+			if i%2 == 0 {
+				others <- e.StartContainer(ctx, "r", api.StartOptions{})
+			} else {
+				others <- e.RemoveContainer(ctx, "r", api.RemoveOptions{})
+			}
+		}()
+	}
+	for range cap(others) {
+		if err := <-others; err == nil || !strings.Contains(err.Error(), "is running") {
+			t.Errorf("another client: %v", err)
+		}
+	}
+	if err := <-restarted; err != nil {
+		t.Errorf("restart: %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	after, err := e.InspectContainer(ctx, "r")
+	if err != nil || after.State != api.StateRunning || !after.Started.After(before.Started) {
+		t.Errorf("restarted: %+v, %v", after, err)
 	}
 }
 

@@ -189,9 +189,19 @@ func (e *Engine) find(ctx context.Context, name string) (*container, error) {
 // hold takes the container for an operation that changes it, and returns how
 // to release it.
 func (e *Engine) hold(ctx context.Context, c *container) (release func(), err error) {
+	return take(ctx, c, c.op)
+}
+
+// turn takes the container for a request to start, restart or remove it, which
+// may consist of several operations. It comes before hold.
+func (e *Engine) turn(ctx context.Context, c *container) (release func(), err error) {
+	return take(ctx, c, c.turn)
+}
+
+func take(ctx context.Context, c *container, lock chan struct{}) (release func(), err error) {
 	select {
-	case c.op <- struct{}{}:
-		return func() { <-c.op }, nil
+	case lock <- struct{}{}:
+		return func() { <-lock }, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("container %s is busy: %w", c.name(), ctx.Err())
 	}

@@ -69,6 +69,9 @@ type container struct {
 	// op is held by whoever changes what the container is made of. It is a
 	// channel so that waiting for it can be given up.
 	op chan struct{}
+	// turn is held by a request that may take several operations: between the
+	// stop and the start of a restart nobody else starts it, or removes it.
+	turn chan struct{}
 
 	// acts is shared by who does something to what runs and then tells of it,
 	// and held by who records the end.
@@ -91,7 +94,7 @@ type run struct {
 }
 
 func newContainer(id string, created time.Time, p plan, st state) *container {
-	c := &container{id: id, created: created, plan: p, op: make(chan struct{}, 1), changed: make(chan struct{})}
+	c := &container{id: id, created: created, plan: p, op: make(chan struct{}, 1), turn: make(chan struct{}, 1), changed: make(chan struct{})}
 	c.called.Store(&p.Name)
 	c.set(st, nil)
 	return c

@@ -28,6 +28,16 @@ func (e *Engine) StartContainer(ctx context.Context, name string, opt api.StartO
 	if err != nil {
 		return err
 	}
+	next, err := e.turn(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer next()
+	return e.startStopped(ctx, c, opt)
+}
+
+// startStopped starts a container that does not run. The caller has the turn.
+func (e *Engine) startStopped(ctx context.Context, c *container, opt api.StartOptions) error {
 	release, err := e.hold(ctx, c)
 	if err != nil {
 		return err
@@ -336,6 +346,11 @@ func (e *Engine) StopContainer(ctx context.Context, name string, opt api.StopOpt
 	if err != nil {
 		return err
 	}
+	next, err := e.turn(ctx, c) // a restart under way is to be stopped as well
+	if err != nil {
+		return err
+	}
+	next()
 	stopped, err := e.stop(ctx, c, opt)
 	if err != nil || !stopped {
 		return err
@@ -425,6 +440,11 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, opt api.Remov
 	if err != nil {
 		return err
 	}
+	next, err := e.turn(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer next()
 	for {
 		release, err := e.hold(ctx, c)
 		if err != nil {
