@@ -91,13 +91,14 @@ const (
 type thing struct {
 	Path string `json:"path,omitempty"`
 	Name string `json:"name,omitempty"`
+	Addr string `json:"addr,omitempty"`
 }
 
 // step makes a step of a deed and what undoes it.
 func step(kind string, t thing, do func(ctx context.Context) error) site.Step {
 	b, err := json.Marshal(t)
 	if err != nil {
-		panic(err) // two strings: cannot happen
+		panic(err) // strings: cannot happen
 	}
 	return site.Step{Undo: site.Undo{Kind: kind, Version: 1, Data: b}, Do: do}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -144,6 +145,9 @@ func (h *Host) Table() site.Table {
 		kindRunLoop: undo(removeLoop),
 		kindPublish: undo(h.removePublish),
 		kindProxy:   undo(h.removeProxy),
+
+		kindInterface: undo(h.removeInterface),
+		kindAlias:     undo(removeAlias),
 	}
 }
 
@@ -157,24 +161,24 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 	if err := checkSpec(s); err != nil {
 		return nil, err
 	}
-	if len(s.Interfaces) > 0 {
-		return nil, errNetworks(Network{Name: s.Interfaces[0].Network})
-	}
 	o, err := parseParams(s.Params)
 	if err != nil {
 		return nil, err
 	}
 	root := h.RootDir(s)
 	name := h.jailName(s.ID)
+	network, err := h.networkSteps(s, name)
+	if err != nil {
+		return nil, err
+	}
 	steps := []site.Step{h.mountStep(s, o, root), step(kindJail, thing{Name: name}, func(context.Context) error {
 		id, err := jail.Create(jail.Merge(jailParams(s, name, root), o.params...)...)
-		if err != nil || s.Network == NetworkHost {
+		if err != nil || s.Network != NetworkOwn || len(network) > 0 {
 			return err
 		}
 		return loopback(id)
 	})}
-	steps = append(steps, h.datasetSteps(s, name)...)
-	steps = append(steps, h.publishSteps(s)...)
+	steps = slices.Concat(steps, network, h.datasetSteps(s, name), h.publishSteps(s))
 	// The jail's number is known when the run loop is started.
 	configure := func() (runloop.Config, error) {
 		info, err := jail.Lookup(name)
@@ -211,9 +215,12 @@ func jailParams(s Spec, name, root string) []jail.Param {
 		jail.String("name", name), jail.String("path", root), jail.String("host.hostname", s.Hostname),
 		jail.Flag("persist"), jail.Int("enforce_statfs", 2), jail.Bool("allow.set_hostname", false),
 	}
-	if s.Network == NetworkHost {
+	switch s.Network {
+	case NetworkHost:
 		p = append(p, jail.Int("ip4", jail.Inherit), jail.Int("ip6", jail.Inherit))
-	} else {
+	case NetworkAlias:
+		p = append(p, addressParams(s)...)
+	default:
 		p = append(p, jail.Int("vnet", jail.New))
 	}
 	for _, ipc := range []string{"sysvmsg", "sysvsem", "sysvshm"} {

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/net/route"
 )
 
-func (s *Stack) interfaces() ([]Interface, error) {
-	b, err := s.fetch(route.RIBTypeInterface)
+// interfaces lists all interfaces, or the one with an index.
+func (s *Stack) interfaces(index int) ([]Interface, error) {
+	b, err := s.fetch(route.RIBTypeInterface, index)
 	if err != nil {
 		return nil, err
 	}
@@ -19,11 +20,11 @@ func (s *Stack) interfaces() ([]Interface, error) {
 }
 
 func (s *Stack) routes() ([]Route, error) {
-	b, err := s.fetch(route.RIBTypeRoute)
+	b, err := s.fetch(route.RIBTypeRoute, 0)
 	if err != nil {
 		return nil, err
 	}
-	ifs, err := s.interfaces()
+	ifs, err := s.interfaces(0)
 	if err != nil {
 		return nil, err
 	}

@@ -3,11 +3,14 @@
 package netif
 
 import (
+	"errors"
 	"syscall"
 
 	"golang.org/x/net/route"
 )
 
-func (*Stack) fetch(what route.RIBType) ([]byte, error) {
-	return route.FetchRIB(syscall.AF_UNSPEC, what, 0)
+func (*Stack) fetch(what route.RIBType, arg int) ([]byte, error) {
+	return route.FetchRIB(syscall.AF_UNSPEC, what, arg)
 }
+
+func (*Stack) lookup(string) (Interface, error) { return Interface{}, errors.ErrUnsupported }

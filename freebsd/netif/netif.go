@@ -225,7 +225,14 @@ func (s *Stack) AddRoute(r Route) error { return s.route("add", r) }
 func (s *Stack) RemoveRoute(r Route) error { return s.route("remove", r) }
 
 // Interfaces returns the interfaces in the order the kernel has them.
-func (s *Stack) Interfaces() ([]Interface, error) { return s.interfaces() }
+func (s *Stack) Interfaces() ([]Interface, error) { return s.interfaces(0) }
+
+// Interface returns one of them.
+func (s *Stack) Interface(name string) (Interface, error) { return s.lookup(name) }
+
+// Groups returns the groups that an interface is in. The first one of an
+// interface that was made by Create is its kind: "epair", "bridge".
+func (s *Stack) Groups(name string) ([]string, error) { return s.groups(name) }
 
 // Routes returns the routes of both families, without the entries for the
 // addresses of the stack itself and of its neighbours.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,6 +137,15 @@ func TestIntegrationInterfaces(t *testing.T) {
 	i, ok := find(t, &s, "xctest0")
 	if !ok || !i.Up || i.MTU != 1400 || i.MAC.String() != "02:16:03:04:05:06" || i.Index == 0 || !slices.Contains(i.Addrs, netip.MustParsePrefix("10.77.0.1/24")) || !slices.Contains(i.Addrs, netip.MustParsePrefix("fd77::1/64")) {
 		t.Errorf("%+v", i)
+	}
+	if g, err := s.Groups("xctest0"); err != nil || !slices.Equal(g, []string{"epair"}) {
+		t.Errorf("groups %q, %v", g, err)
+	}
+	if one, err := s.Interface("xctest0"); err != nil || !reflect.DeepEqual(one, i) {
+		t.Errorf("%+v, %v", one, err)
+	}
+	if _, err := s.Interface("nosuch0"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing: %v", err)
 	}
 	must(t, s.Describe("xctest0", ""), s.RemoveAddr("xctest0", netip.MustParseAddr("10.77.0.1")), s.RemoveAddr("xctest0", netip.MustParseAddr("fd77::1")), s.Down("xctest0"))
 	for _, gone := range []string{"10.77.0.1", "fd77::1"} {

@@ -21,6 +21,7 @@ func (*Stack) removeAddr(string, bool, []byte) error      { return errors.ErrUns
 func (*Stack) tentative(string, netip.Addr) (bool, error) { return false, errors.ErrUnsupported }
 func (*Stack) skipDAD(string) error                       { return errors.ErrUnsupported }
 func (*Stack) members(string) ([]string, error)           { return nil, errors.ErrUnsupported }
+func (*Stack) groups(string) ([]string, error)            { return nil, errors.ErrUnsupported }
 func (*Stack) route(string, Route) error                  { return errors.ErrUnsupported }
 
 func (*Stack) setUp(name string, _ bool) error {

@@ -85,7 +85,7 @@ func TestRequests(t *testing.T) {
 		t.Errorf("mac: got %s, want %s", got, want)
 	}
 	two := append(ifbreq("epair0a"), ifbreq("tap1")...)
-	if got := parseMembers(append(two, 1, 2, 3)); !reflect.DeepEqual(got, []string{"epair0a", "tap1"}) {
+	if got := parseNames(append(two, 1, 2, 3), ifbreqSize); !reflect.DeepEqual(got, []string{"epair0a", "tap1"}) {
 		t.Errorf("members %q", got)
 	}
 	for bits := range 129 {

@@ -22,6 +22,7 @@ const (
 	siocSIFName    = 0x80206928
 	siocSIFDescr   = 0x80206929
 	siocGIFDescr   = 0xc020692a
+	siocGIFGroup   = 0xc0286988
 	siocGIFIndex   = 0xc0206920
 	siocGIFFlags   = 0xc0206911
 	siocSIFFlags   = 0x80206910
@@ -69,6 +70,11 @@ const (
 	ndireqSize  = 72
 	ndireqFlags = 36
 	noDAD       = 0x100 // ND6_IFF_NO_DAD
+
+	// struct ifgroupreq, sys/net/if.h: a length and a pointer to names.
+	groupreqSize = 40
+	groupreqLen  = 16
+	groupreqPtr  = 24
 
 	// struct ifdrv, sys/net/if.h; struct ifbreq and struct ifbifconf,
 	// sys/net/if_bridgevar.h.
@@ -164,10 +170,10 @@ func ifbreq(member string) []byte {
 	return b
 }
 
-// parseMembers reads an array of struct ifbreq.
-func parseMembers(b []byte) []string {
+// parseNames reads an array of structs of a size that begin with a name.
+func parseNames(b []byte, size int) []string {
 	var list []string
-	for ; len(b) >= ifbreqSize; b = b[ifbreqSize:] {
+	for ; len(b) >= size; b = b[size:] {
 		list = append(list, cString(b[:nameSize]))
 	}
 	return list

@@ -10,11 +10,11 @@ import (
 )
 
 // fetch reads the routing information base.
-func (s *Stack) fetch(what route.RIBType) ([]byte, error) {
+func (s *Stack) fetch(what route.RIBType, arg int) ([]byte, error) {
 	if s != nil && s.in != nil {
-		return s.in.rib([6]int32{unix.CTL_NET, unix.AF_ROUTE, 0, unix.AF_UNSPEC, int32(what), 0})
+		return s.in.rib([6]int32{unix.CTL_NET, unix.AF_ROUTE, 0, unix.AF_UNSPEC, int32(what), int32(arg)})
 	}
-	b, err := route.FetchRIB(unix.AF_UNSPEC, what, 0)
+	b, err := route.FetchRIB(unix.AF_UNSPEC, what, arg)
 	return b, explain("list", "the routing information base", err)
 }
 
@@ -94,4 +94,19 @@ func (s *Stack) index(name string) (int, error) {
 		return 0, err
 	}
 	return int(binary.NativeEndian.Uint32(req[ifreqArg:])), nil
+}
+
+func (s *Stack) lookup(name string) (Interface, error) {
+	index, err := s.index(name)
+	if err != nil {
+		return Interface{}, err
+	}
+	list, err := s.interfaces(index)
+	if err != nil {
+		return Interface{}, err
+	}
+	if name == "" || len(list) != 1 || list[0].Name != name { // it has gone, or was renamed
+		return Interface{}, &Error{Op: "look for", Name: name, Errno: unix.ENOENT}
+	}
+	return list[0], nil
 }

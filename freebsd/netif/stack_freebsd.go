@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -225,7 +226,24 @@ func (s *Stack) members(bridge string) ([]string, error) {
 		}
 		// The kernel fills what there is room for, and says how much it has filled.
 		if got := int(binary.NativeEndian.Uint32(conf)); got < len(buf) || n > membersMax {
-			return parseMembers(buf[:got]), nil
+			return parseNames(buf[:got], ifbreqSize), nil
 		}
 	}
+}
+
+func (s *Stack) groups(name string) ([]string, error) {
+	const op = "groups of"
+	req := make([]byte, groupreqSize)
+	copy(req, name)
+	if err := s.buffer(op, name, siocGIFGroup, req, groupreqPtr, nil); err != nil {
+		return nil, err
+	}
+	// Room for one more: groups may come and go. What is not filled stays empty.
+	buf := make([]byte, binary.NativeEndian.Uint32(req[groupreqLen:])+nameSize)
+	binary.NativeEndian.PutUint32(req[groupreqLen:], uint32(len(buf)))
+	if err := s.buffer(op, name, siocGIFGroup, req, groupreqPtr, buf); err != nil {
+		return nil, err
+	}
+	list := parseNames(buf, nameSize)
+	return slices.DeleteFunc(list, func(g string) bool { return g == "" || g == "all" }), nil
 }
