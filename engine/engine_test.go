@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) {
 	engine.Main() // the test binary is the run loop and ocitar as well
-	if crashHelper() {
+	if crashHelper() || chaosDaemon() {
 		return
 	}
 	testns.Enter()

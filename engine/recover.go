@@ -149,7 +149,15 @@ func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, er
 		return false, fmt.Errorf("its run loop does not answer: %w", err)
 	}
 	st, err := loop.Control.State(ctx)
-	if err != nil || st.Started.IsZero() {
+	for err == nil && st.Started.IsZero() {
+		// Its starter is gone: it starts main this moment, or ends.
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-loop.Control.C.Done():
+		}
+		st, err = loop.Control.State(ctx)
+	}
+	if err != nil {
 		defer loop.Close()
 		if ipc.CodeOf(err) == ipc.CodeUnavailable { // it is ending
 			select {
@@ -158,7 +166,7 @@ func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, er
 				return false, fmt.Errorf("its run loop does not end: %w", err)
 			}
 		}
-		if err == nil || lostLoop(err) {
+		if lostLoop(err) {
 			return false, nil
 		}
 		return false, fmt.Errorf("its run loop does not answer: %w", err)

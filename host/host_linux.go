@@ -214,6 +214,15 @@ func (h *Host) root(s Spec) (tenant.Root, error) {
 	for _, dir := range l.Lower {
 		r.Lower = append(r.Lower, filepath.Join(l.Base, dir))
 	}
+	if !s.Volatile {
+		return r, nil
+	}
+	// A start that failed, or whose engine died, has left the sign that forbids to
+	// mount once more (overlayfs, "Volatile mount"). Main never ran.
+	sign := filepath.Join(r.Work, "work/incompat/volatile")
+	if err := unix.Rmdir(sign); err != nil && err != unix.ENOENT {
+		return r, fmt.Errorf("root of %s: %w", s.ID, &os.PathError{Op: "rmdir", Path: sign, Err: err})
+	}
 	return r, nil
 }
 

@@ -26,7 +26,7 @@
 //
 //  1. It serves. Until a Start has succeeded, descriptor 4 is its lifeline:
 //     when the starter goes away, the tenant is closed and the run loop exits,
-//     without a record: the container has never run.
+//     with a record that says that the container has never run.
 //  2. Start runs main. From now on only the container's end or Abandon ends
 //     the run loop.
 //  3. The container has ended when main and all its descendants are gone, or

@@ -29,6 +29,9 @@ const (
 	fdConfig   = 5
 )
 
+// codeNever is the code of a main that was never started, that of docker run.
+const codeNever = 125
+
 // farewell is how long clients get, at the end, to read the last output and
 // the last answers.
 const farewell = 2 * time.Second
@@ -172,11 +175,17 @@ func (l *loop) serve(listener net.Listener, starter *ipc.Conn) {
 	wg.Wait()
 }
 
-// orphaned ends a run loop whose starter has gone without having started main.
+// orphaned ends a run loop whose starter has gone without having started main. The
+// record tells whoever comes after the starter that main has not run; without one
+// it could as well have been killed with this process.
 func (l *loop) orphaned() {
-	if !l.retire(false) {
-		l.end(nil)
+	if l.retire(false) {
+		return
 	}
+	l.tenant.get() // not before there is a directory for the record
+	never := control.Exit{Code: codeNever, Error: "its starter went away before main was started", At: time.Now().UTC()}
+	_ = writeExit(l.dir, never, false) // then it counts as lost
+	l.end(nil)
 }
 
 // farewell waits until the clients have read what they were given.

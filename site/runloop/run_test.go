@@ -202,8 +202,8 @@ func TestLifeline(t *testing.T) {
 	must(t, err)
 	must(t, s.client.Close())
 	<-s.exited
-	if _, err := runloop.ReadExit(s.cfg.Dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("record of what never ran: %v", err)
+	if e, err := runloop.ReadExit(s.cfg.Dir); err != nil || e.Code != 125 || e.Error == "" || e.Lost {
+		t.Errorf("record of what never ran: %+v, %v", e, err)
 	}
 	s.stderr.Reset() // it says so
 }
