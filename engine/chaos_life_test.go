@@ -353,7 +353,7 @@ func (l *chaosLife) wait() error {
 
 func (l *chaosLife) waitOnce() (exit api.Exit, err error) {
 	_, err = l.ask("wait for", func(ctx context.Context, e api.Engine) error {
-		exit, err = e.WaitContainer(ctx, l.id)
+		exit, err = e.WaitContainer(ctx, l.id, api.WaitOptions{})
 		return err
 	})
 	return exit, err
