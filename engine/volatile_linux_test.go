@@ -31,7 +31,7 @@ func TestIntegrationStartAfterBrokenStart(t *testing.T) {
 	if err := e.StartContainer(t.Context(), c.ID, api.StartOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if exit, err := e.WaitContainer(t.Context(), c.ID); err != nil || exit.Code != 7 {
+	if exit, err := e.WaitContainer(t.Context(), c.ID, api.WaitOptions{}); err != nil || exit.Code != 7 {
 		t.Errorf("%+v, %v", exit, err)
 	}
 }
