@@ -1,6 +1,7 @@
 package runloop
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 
@@ -19,7 +20,8 @@ type hub struct {
 
 	mu     sync.Mutex
 	ring   []piece
-	size   int // bytes in ring
+	size   int                     // bytes in ring
+	torn   map[logfile.Stream]bool // what is in ring of a stream may begin in the middle of a line
 	joined map[*outlet]logfile.Stream
 	ended  bool
 }
@@ -30,7 +32,7 @@ type piece struct {
 }
 
 func newHub(keep bool) *hub {
-	return &hub{keep: keep, done: make(chan struct{}), joined: map[*outlet]logfile.Stream{}}
+	return &hub{keep: keep, done: make(chan struct{}), joined: map[*outlet]logfile.Stream{}, torn: map[logfile.Stream]bool{}}
 }
 
 // publish hands p, which stays the caller's, to all who have joined.
@@ -54,6 +56,7 @@ func (h *hub) publish(s logfile.Stream, p []byte) {
 func (h *hub) rememberLocked(s logfile.Stream, p []byte) {
 	if len(p) > ringMax {
 		p = p[len(p)-ringMax:]
+		h.torn[s] = true
 	}
 	h.size += len(p)
 	if n := len(h.ring); n > 0 && h.ring[n-1].stream == s && len(h.ring[n-1].data)+len(p) <= ringJoin {
@@ -64,6 +67,7 @@ func (h *hub) rememberLocked(s logfile.Stream, p []byte) {
 	drop := 0
 	for h.size > ringMax {
 		over := h.size - ringMax
+		h.torn[h.ring[drop].stream] = true
 		if first := &h.ring[drop]; len(first.data) > over {
 			first.data = first.data[over:]
 			h.size -= over
@@ -76,15 +80,23 @@ func (h *hub) rememberLocked(s logfile.Stream, p []byte) {
 }
 
 // join gives o the output of a stream from now on, or with replay from a
-// little earlier. After the end it gets that only.
+// little earlier, from the begin of a line if it has lines. No byte comes twice
+// or is missing in between. After the end it gets the replay only.
 func (h *hub) join(o *outlet, s logfile.Stream, replay bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if replay {
+		skip := h.torn[s]
 		for _, p := range h.ring {
-			if p.stream == s {
-				o.put(p.data) // has room: ringMax is outletMax
+			if p.stream != s {
+				continue
 			}
+			data := p.data
+			if i := bytes.IndexByte(data, '\n'); skip && i >= 0 {
+				data = data[i+1:]
+			}
+			skip = false
+			o.put(data) // has room: ringMax is outletMax
 		}
 	}
 	if h.ended {

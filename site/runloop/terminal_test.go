@@ -3,10 +3,14 @@ package runloop_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/site/control"
@@ -131,6 +135,73 @@ func TestAttachWithoutTerminal(t *testing.T) {
 	s.wait()
 	if got := s.logged(logfile.Stdout) + s.logged(logfile.Stderr); got != "out one\nerr two\n" {
 		t.Errorf("log %q", got)
+	}
+}
+
+// Whenever a client comes, what it gets has no gap and nothing twice, from the
+// begin of a line to the last one.
+func TestAttachHasNoSeam(t *testing.T) {
+	const last = 4000
+	script := fmt.Sprintf("i=0; while test $i -lt %d; do i=$((i+1)); echo $i; echo e$i >&2; test $((i%%200)) -ne 0 || sleep 0.02; done", last)
+	for _, tc := range []struct {
+		name             string
+		terminal, replay bool
+	}{
+		{"terminal, replay", true, true}, {"terminal", true, false}, {"replay", false, true}, {"no replay", false, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newSite(t, fakeConfig{})
+			p := sh(script)
+			if tc.terminal {
+				p = tty("stty -onlcr; exec 2>/dev/null; " + script)
+			}
+			s.start(p, control.Stdio{})
+			var clients sync.WaitGroup
+			for i := range 8 {
+				clients.Go(func() {
+					time.Sleep(time.Duration(i) * 40 * time.Millisecond)
+					stdio, in, out, errs := pipes(t)
+					_ = in.Close()
+					stdio.Stdin = nil
+					got := make(chan [2]string, 1)
+					go func() { a, b := out.all(), errs.all(); got <- [2]string{a, b} }()
+					err := s.Attach(t.Context(), stdio, tc.replay, control.Size{})
+					shut(stdio)
+					text := <-got
+					if errors.Is(err, control.ErrNotRunning) || ipc.CodeOf(err) == ipc.CodeUnavailable {
+						return // too late
+					}
+					if err != nil && !errors.Is(err, ipc.ErrLost) {
+						t.Errorf("client %d: %v", i, err)
+					}
+					checkSeam(t, i, "", text[0], last)
+					if !tc.terminal {
+						checkSeam(t, i, "e", text[1], last)
+					}
+				})
+			}
+			clients.Wait()
+			s.wait()
+		})
+	}
+}
+
+// checkSeam looks that text is the lines from some number to the last.
+func checkSeam(t *testing.T, client int, prefix, text string, last int) {
+	t.Helper()
+	if text == "" {
+		return // it came for the end
+	}
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	first := last - len(lines) + 1
+	for i, l := range lines {
+		if i == 0 && strings.HasSuffix(prefix+strconv.Itoa(first), l) {
+			continue // without replay it may begin anywhere
+		}
+		if want := prefix + strconv.Itoa(first+i); l != want {
+			t.Errorf("client %d: line %d of %d is %q, want %q", client, i, len(lines), l, want)
+			return
+		}
 	}
 }
 

@@ -66,14 +66,20 @@ func (a *App) exec(ctx context.Context, e api.Engine, name string, opt api.ExecO
 func attachCommand() command {
 	return command{
 		use: "attach [FLAGS] CONTAINER", short: "Connect to a running container until it ends",
-		long: `What comes from the container is shown from now on; xc logs has what came before.
-Signals are forwarded. With a terminal, the detach keys leave it running.`,
+		long: `With a terminal, the recent output (up to 64 KiB) is shown first; without one,
+only with --replay. xc logs has all that came before. Signals are forwarded. With a
+terminal, the detach keys leave it running.`,
 		args: cobra.ExactArgs(1), complete: completer{names: containerNames(api.StateRunning)},
 		setup: func(a *App, f *pflag.FlagSet) action {
 			keys := detachFlag(f)
 			noStdin := f.Bool("no-stdin", false, "do not connect standard input")
 			proxy := f.Bool("sig-proxy", true, "forward signals to the container")
+			replay := f.Bool("replay", false, "begin with the recent output")
+			noReplay := f.Bool("no-replay", false, "begin with what comes from now on")
 			return func(ctx context.Context, e api.Engine, args []string) error {
+				if *replay && *noReplay {
+					return errors.New("--replay and --no-replay: choose one")
+				}
 				c, err := e.InspectContainer(ctx, args[0])
 				if err == nil && c.State != api.StateRunning {
 					err = fmt.Errorf("container %s does not run: start it first", args[0])
@@ -81,13 +87,14 @@ Signals are forwarded. With a terminal, the detach keys leave it running.`,
 				if err != nil {
 					return failure(err)
 				}
-				return failure(a.attach(ctx, c, !*noStdin, *proxy, *keys))
+				begin := *replay || c.Terminal && !*noReplay
+				return failure(a.attach(ctx, c, !*noStdin, *proxy, begin, *keys))
 			}
 		},
 	}
 }
 
-func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy bool, keys string) error {
+func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy, replay bool, keys string) error {
 	if c.Terminal && !isTerminal(a.Stdin) {
 		interactive = false
 	}
@@ -111,18 +118,19 @@ func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy bo
 		giveUp = f.giveUp
 	}
 	answer := make(chan outcome, 1)
-	go func() { answer <- a.follow(ctx, c, s, wait, giveUp) }()
+	go func() { answer <- a.follow(ctx, c, s, replay, wait, giveUp) }()
 	s.relay(func(size api.Size) { a.resize(ctx, c.ID, "", size) })
 	return s.until(answer)
 }
 
 // follow attaches the streams, again after a loss of the daemon, and returns
 // how the container ended.
-func (a *App) follow(ctx context.Context, c api.Container, s *streams, wait <-chan outcome, giveUp <-chan struct{}) outcome {
+func (a *App) follow(ctx context.Context, c api.Container, s *streams, replay bool, wait <-chan outcome, giveUp <-chan struct{}) outcome {
 	attached := make(chan error, 1)
 	go func() {
 		attached <- a.session.insist(ctx, func(e api.Engine) error {
-			err := e.AttachContainer(ctx, c.ID, api.AttachOptions{Stdio: s.theirs, Size: s.size()})
+			err := e.AttachContainer(ctx, c.ID, api.AttachOptions{Stdio: s.theirs, Size: s.size(), Replay: replay})
+			replay = false // not twice
 			if err == nil || a.session.lost(ctx, err) {
 				return err
 			}

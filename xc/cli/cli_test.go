@@ -483,7 +483,33 @@ func TestAttach(t *testing.T) {
 	if r := f.xc(t, "run", "-d", "--name", "web", "alpine:3", "serve"); r.code != 0 {
 		t.Fatal(r)
 	}
+	if r := f.xc(t, "attach", "--replay", "--no-replay", "web"); r.code != 125 || !strings.Contains(r.errout, "choose one") {
+		t.Errorf("%+v", r)
+	}
 	if r := f.xc(t, "attach", "web"); r.code != 6 || r.out != "attached\nlast words\n" {
 		t.Errorf("%+v", r)
+	}
+	for i, tc := range []struct {
+		flags []string
+		out   string
+	}{
+		{[]string{"-t"}, "earlier\nattached\nlast words\n"}, {[]string{"-t", "--no-replay"}, "attached\nlast words\n"},
+		{nil, "attached\nlast words\n"}, {[]string{"--replay"}, "earlier\nattached\nlast words\n"},
+	} {
+		name := fmt.Sprintf("r%d", i)
+		run := []string{"run", "-d", "--name", name, "alpine:3", "serve"}
+		attach := []string{"attach", name}
+		if len(tc.flags) > 0 && tc.flags[0] == "-t" {
+			run = slices.Insert(run, 1, "-t")
+			attach = append(attach, tc.flags[1:]...)
+		} else {
+			attach = append(attach, tc.flags...)
+		}
+		if r := f.xc(t, run...); r.code != 0 {
+			t.Fatal(r)
+		}
+		if r := f.xc(t, attach...); r.code != 6 || r.out != tc.out {
+			t.Errorf("%q: %+v", attach, r)
+		}
 	}
 }

@@ -398,6 +398,9 @@ func (f *fake) AttachContainer(_ context.Context, name string, opt api.AttachOpt
 		return err
 	}
 	f.note("attach")
+	if opt.Replay {
+		fmt.Fprint(opt.Stdio.Stdout, "earlier\n")
+	}
 	out, err := ipc.Dup(opt.Stdio.Stdout)
 	if err != nil {
 		return err
