@@ -10,9 +10,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,3 +134,50 @@ func TestIntegrationPushToDockerRegistry(t *testing.T) {
 		t.Errorf("without login: %v", err)
 	}
 }
+
+// The connection to Debian's registry is cut in the middle of an upload, once
+// before and once after what was sent has arrived: it goes on, and what arrives
+// is whole.
+func TestIntegrationUploadCut(t *testing.T) {
+	skopeo := program(t, "skopeo", "skopeo")
+	host := startRegistry(t)
+	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: host})
+	forward.ErrorLog = log.New(io.Discard, "", 0)
+	patches := 0
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPatch {
+			patches++
+			switch patches {
+			case 2: // half of it arrives
+				body := r.Body
+				r.Body = io.NopCloser(io.MultiReader(io.LimitReader(body, r.ContentLength/2), broken{}))
+				forward.ServeHTTP(httptest.NewRecorder(), r)
+				panic(http.ErrAbortHandler)
+			case 4: // all of it arrives, the answer does not
+				forward.ServeHTTP(httptest.NewRecorder(), r)
+				panic(http.ErrAbortHandler)
+			}
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	proxy.Config.ErrorLog = forward.ErrorLog
+	defer proxy.Close()
+	m, img := imported(t, amd64, 2<<20)
+	ref, err := image.ParseReference(proxy.Listener.Addr().String() + "/a/b:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &registry.Pusher{Images: m, Client: &registry.Client{Retry: patient, Chunk: 256 << 10}, Parallel: 1}
+	if _, err := p.Push(t.Context(), img, ref, registry.PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if patches < 8 {
+		t.Errorf("%d requests for %d bytes", patches, img.Layers[0].Blob.Size)
+	}
+	run(t, skopeo, "--insecure-policy", "copy", "--src-tls-verify=false", "docker://"+host+"/a/b:1", "dir:"+filepath.Join(t.TempDir(), "copy"))
+}
+
+// broken is a connection that was cut.
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

@@ -95,6 +95,18 @@ func run(t *testing.T, name string, args ...string) []byte {
 	return out
 }
 
+// output runs a program that may fail, and returns what it has printed and its
+// exit code.
+func output(t *testing.T, name string, args ...string) (string, int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
 // unpack is what a program without a confined child does.
 func unpack(ctx context.Context, into store.Draft, layer *os.File) (digest.Digest, error) {
 	sum, err := new(ocitar.Unpacker).Unpack(ctx, into.Dir(), layer)

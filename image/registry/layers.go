@@ -62,6 +62,9 @@ func (q *pull) layers(ctx context.Context) error {
 // present is how many layers, from the bottom, are unpacked already: a chain is
 // never there without its parent.
 func (q *pull) present(ctx context.Context) (int, error) {
+	if q.p.Images.Roots == nil {
+		return len(q.img.Layers), nil // nothing is to be unpacked
+	}
 	for i := len(q.img.Layers); i > 0; i-- {
 		there, err := q.p.Images.Roots.Has(ctx, q.img.Layers[i-1].Chain)
 		if err != nil || there {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -214,6 +215,67 @@ func TestPushMounts(t *testing.T) {
 		}
 		if last != want || !strings.Contains(u.posts[0], "from=known%2Frepo") {
 			t.Errorf("%s: %s, %q", name, last, u.posts)
+		}
+	}
+}
+
+// A push wants a token that allows it, for each repository it touches, and a new
+// one when that expires between two parts of a blob.
+func TestPushBearer(t *testing.T) {
+	s := newServer(t)
+	u := &uploads{next: s.backend}
+	s.backend = u
+	var mu sync.Mutex
+	tokens, refused := 0, 0
+	scopes := map[string]int{}
+	valid := ""
+	gate := func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.URL.Path == "/token" {
+			if r.Header.Get("Authorization") != basic {
+				return status(401)(w)
+			}
+			tokens++
+			for _, scope := range r.URL.Query()["scope"] {
+				scopes[scope]++
+			}
+			valid = fmt.Sprintf("t%d", tokens)
+			_, err := fmt.Fprintf(w, `{"access_token":%q,"expires_in":300}`, valid)
+			return err == nil
+		}
+		if valid != "" && r.Header.Get("Authorization") == "Bearer "+valid {
+			return false
+		}
+		refused++
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="test",scope="repository:a/b:pull,push"`, s.URL))
+		return status(401)(w)
+	}
+	u.spoil = func(w http.ResponseWriter, r *http.Request, n int) bool {
+		if r.Method == http.MethodPatch && n == 3 {
+			mu.Lock()
+			valid = "" // it has expired
+			mu.Unlock()
+		}
+		return gate(w, r)
+	}
+	m, img := imported(t, amd64, 2<<20)
+	credentials, err := registry.DockerCredentials(dockerConfig(t, s, "user:pass"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &registry.Pusher{Images: m, Client: &registry.Client{Retry: patient, Chunk: 256 << 10, Credentials: credentials}, Parallel: 1}
+	if _, err := p.Push(t.Context(), img, s.ref(t, "a/b:1"), registry.PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if tokens != 2 || refused != 2 {
+		t.Errorf("%d tokens, %d refusals, want one at the beginning and one in the middle", tokens, refused)
+	}
+	for scope := range scopes {
+		if !strings.HasPrefix(scope, "repository:a/b:") || !strings.Contains(scope, "push") {
+			t.Errorf("asked for %q", scope)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (m *Images) checkLayers(ctx context.Context, name string, img Image) ([]Pro
 		if err != nil {
 			problems = append(problems, Problem{Object: "image " + name, Err: err})
 		}
-		there, err := m.Roots.Has(ctx, l.Chain)
+		there, err := m.roots().Has(ctx, l.Chain)
 		if err != nil {
 			return nil, err
 		}

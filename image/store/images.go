@@ -17,12 +17,16 @@ import (
 	"github.com/joyboyid/xc/image/internal/flight"
 )
 
-// Images is the images of one place: their blobs, names and roots. All fields
-// but InUse and Keep are required, and none may change once it is in use. It may be used
-// by many goroutines at once.
+// Images is the images of one place: their blobs, names and roots. Blobs and Refs
+// are required, and no field may change once it is in use. It may be used by many
+// goroutines at once.
 type Images struct {
-	Blobs  *Store
-	Refs   Refs
+	Blobs *Store
+	Refs  Refs
+
+	// Roots and Unpack are where and how layers are unpacked. Without Roots none
+	// is: digest and size of each blob are verified as ever, but not whether what
+	// it has compressed is what the image says (its diff id).
 	Roots  Roots
 	Unpack Unpack
 

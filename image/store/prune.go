@@ -140,7 +140,7 @@ func (s *sweep) partials(ctx context.Context) error {
 
 // chains removes children before their parents, and no parent of what stays.
 func (s *sweep) chains(ctx context.Context) error {
-	parents, err := s.m.Roots.List(ctx)
+	parents, err := s.m.roots().List(ctx)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (s *sweep) chain(ctx context.Context, chain digest.Digest) (removed bool, e
 			return false, err
 		}
 	}
-	removed, err = s.m.Blobs.pins.unless(p, func() error { return s.m.Roots.Delete(ctx, chain) })
+	removed, err = s.m.Blobs.pins.unless(p, func() error { return s.m.roots().Delete(ctx, chain) })
 	if err != nil {
 		return false, err
 	}

@@ -67,6 +67,28 @@ type Layer struct {
 	Parent digest.Digest // chain of those below, "" for none
 }
 
+// roots is where chains are, or would be.
+func (m *Images) roots() Roots {
+	if m.Roots == nil {
+		return noRoots{}
+	}
+	return m.Roots
+}
+
+// noRoots are those of a store of blobs alone: there is nothing to unpack, and
+// none is missing.
+type noRoots struct{}
+
+func (noRoots) Has(context.Context, digest.Digest) (bool, error) { return true, nil }
+
+func (noRoots) Begin(context.Context, digest.Digest, digest.Digest) (Draft, error) {
+	return nil, fmt.Errorf("unpack: no roots: %w", errors.ErrUnsupported)
+}
+
+func (noRoots) Delete(context.Context, digest.Digest) error { return nil }
+
+func (noRoots) List(context.Context) (map[digest.Digest]digest.Digest, error) { return nil, nil }
+
 // Unroll unpacks a layer whose parent chain is there, unless its chain is there
 // already. Callers that want the same chain share the work; start, which may be
 // nil, is called when it begins to unpack. A diff id that is not the promised
@@ -85,7 +107,7 @@ func (m *Images) Unroll(ctx context.Context, l Layer, start func()) (created boo
 	var made atomic.Bool // the work may outlive this call, for others
 	for {
 		err = m.chains.Do(ctx, l.Chain, watch, func(ctx context.Context, emit func(struct{})) error {
-			there, err := m.Roots.Has(ctx, l.Chain)
+			there, err := m.roots().Has(ctx, l.Chain)
 			if err != nil || there {
 				return err
 			}
@@ -111,7 +133,7 @@ func (m *Images) unroll(ctx context.Context, l Layer) (created bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	draft, err := m.Roots.Begin(ctx, l.Chain, l.Parent)
+	draft, err := m.roots().Begin(ctx, l.Chain, l.Parent)
 	if err != nil {
 		err = finish(err)
 		if errors.Is(err, fs.ErrExist) {

@@ -1,8 +1,8 @@
-// Command pull shows the packages image, image/store and image/registry without
+// Command unpack shows the packages image, image/store and image/registry without
 // the engine: an image is pulled into an OCI layout, and its layers are unpacked.
 //
-//	go run ./examples/pull DIRECTORY REFERENCE [PLATFORM]
-//	go run ./examples/pull /tmp/images alpine linux/arm64
+//	go run ./examples/unpack DIRECTORY REFERENCE [PLATFORM]
+//	go run ./examples/unpack /tmp/images alpine linux/arm64
 //
 // DIRECTORY gets the layout (images) and a tree for each chain of layers (roots).
 // Nothing of the image is run, so that any platform will do: freebsd/amd64 or
@@ -30,14 +30,14 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "pull:", err)
+		fmt.Fprintln(os.Stderr, "unpack:", err)
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context, args []string) (err error) {
 	if len(args) < 2 || len(args) > 3 {
-		return errors.New("usage: pull directory reference [platform]")
+		return errors.New("usage: unpack directory reference [platform]")
 	}
 	ref, err := image.ParseReference(args[1])
 	if err != nil {
