@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -119,6 +120,53 @@ func TestIntegrationPull(t *testing.T) {
 		t.Errorf("pull of nothing: %q, %q, %d", out, stderr, code)
 	}
 	d.must("rmi", registry+"/team/root:v1", registry+"/team/other:v2")
+}
+
+// What is damaged of an image is named by a check, and fetched again by one that
+// may repair.
+func TestIntegrationRepair(t *testing.T) {
+	d := newDaemon(t)
+	registry := startRegistry(t)
+	name := registry + "/team/root:v1"
+	push(t, name, writeRoot(t, t.TempDir()))
+	all := func() []string {
+		blobs, err := filepath.Glob(filepath.Join(d.dir, "state/images/blobs/sha256/*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return blobs
+	}
+	imported := all() // which no registry has
+	d.must("pull", name)
+	n := 0
+	for _, blob := range all() {
+		if slices.Contains(imported, blob) {
+			continue
+		}
+		err := os.Remove(blob)
+		if n++; n%2 == 0 && err == nil {
+			err = os.WriteFile(blob, []byte("spoilt"), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n < 3 { // manifest, configuration, layer
+		t.Fatalf("%d blobs were pulled", n)
+	}
+	if out, stderr, code := d.xc("system", "check"); code == 0 || !strings.Contains(out+stderr, "--repair") {
+		t.Errorf("check of what is damaged: %d: %s%s", code, out, stderr)
+	}
+	if out, stderr, code := d.xc("system", "check", "--repair"); code != 0 || !strings.Contains(out, "repaired") {
+		t.Errorf("repair: %d: %s%s", code, out, stderr)
+	}
+	if out, stderr, code := d.xc("system", "check"); code != 0 {
+		t.Errorf("check of what was repaired: %d: %s%s", code, out, stderr)
+	}
+	if out := d.must("run", "--rm", name); out != "/etc\nimage\n" {
+		t.Errorf("run of what was repaired: %q", out)
+	}
+	d.must("rmi", name)
 }
 
 // A pull whose daemon is killed again and again ends right.
