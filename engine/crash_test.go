@@ -33,6 +33,8 @@ type crashJob struct {
 	Kill int  // at the n-th point, from 1; 0: print the points instead
 	Ends bool // main ends by itself with code 7, and the container removes itself
 	Nets bool // it is on a network, which is made before and removed after
+
+	Channel string // make and remove a channel instead
 }
 
 const crashEnv = "XC_TEST_CRASH"
@@ -73,6 +75,9 @@ func crashHelper() bool {
 // main, which leaves a line for each time it ran.
 func crashLife(e *engine.Engine, job crashJob) error {
 	ctx := context.Background()
+	if job.Channel != "" {
+		return crashChannel(ctx, e, job.Channel)
+	}
 	spec := api.ContainerSpec{Name: "c", Image: "root", Command: []string{"sleep", "1000"}}
 	if job.Ends {
 		spec.Command, spec.AutoRemove = []string{"sh", "-c", "echo ran >>/marks/ran; exit 7"}, true

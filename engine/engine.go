@@ -47,6 +47,7 @@ type Engine struct {
 	host     *host.Host
 	images   images
 	networks networks
+	channels channels
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -70,7 +71,8 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
-	e := &Engine{cfg: cfg, containers: map[string]*container{}, volumes: map[string]*vol{}}
+	e := &Engine{cfg: cfg, containers: map[string]*container{}, volumes: map[string]*vol{},
+		channels: channels{list: map[string]*channel{}}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open engine: %w", err), e.Close())
@@ -122,6 +124,9 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if err := e.recover(ctx); err != nil {
 		return err
 	}
+	if err := e.openChannels(ctx); err != nil {
+		return err
+	}
 	e.ready()
 	return nil
 }
@@ -133,9 +138,9 @@ func (e *Engine) Close() error {
 	e.closed = true
 	e.mu.Unlock()
 	e.cancel()
+	errs := []error{e.closeChannels()}
 	e.busy.Wait()
 	e.watchers.Wait()
-	var errs []error
 	e.mu.Lock()
 	for _, c := range e.containers {
 		c.closeOpened()

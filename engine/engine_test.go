@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) {
 	engine.Main() // the test binary is the run loop and ocitar as well
-	if crashHelper() || chaosDaemon() {
+	if crashHelper() || chaosDaemon() || channelHelper() {
 		return
 	}
 	testns.Enter()

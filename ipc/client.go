@@ -325,6 +325,8 @@ func (c *Client) end(err error, met bool) {
 		err = fs.ErrClosed
 	case c.bye:
 		err = errDraining()
+	case !met && ended(err):
+		err = &Error{Code: CodeUnavailable, Message: "not executed: the server hung up instead of greeting; it may not admit this process"}
 	case !met:
 		err = &Error{Code: CodeUnavailable, Message: "not executed: " + errors.Join(err, cerr).Error()}
 	default:

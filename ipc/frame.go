@@ -13,6 +13,9 @@ const version = 1
 // headerSize is the length of a frame's header, bytes.
 const headerSize = 16
 
+// creditSize is room for the number of a credit, bytes.
+const creditSize = 32
+
 // kind is the second field of a frame's header.
 type kind uint8
 
@@ -61,6 +64,8 @@ func parseHeader(b []byte, l Limits) (header, error) {
 		return h, fmt.Errorf("%w: flags %#x", errProtocol, b[5])
 	case int64(h.size) > int64(l.Body):
 		return h, fmt.Errorf("%w: body of %d bytes, limit %d", errProtocol, h.size, l.Body)
+	case h.size > creditSize && h.kind == kindCredit, h.size > 0 && (h.kind == kindCancel || h.kind == kindDrain || h.kind == kindBye):
+		return h, fmt.Errorf("%w: body of %d bytes of kind %d", errProtocol, h.size, h.kind)
 	case int(h.files) > l.Files:
 		return h, fmt.Errorf("%w: %d descriptors, limit %d", errProtocol, h.files, l.Files)
 	}
@@ -73,6 +78,8 @@ type frame struct {
 	body []byte
 	fds  []int // owned by whoever holds the frame
 	pool *[]byte
+
+	dropped bool // there was no room for its body, which is lost
 }
 
 // bodies keeps the buffers of received frames. Larger ones are left to the

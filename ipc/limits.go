@@ -12,9 +12,11 @@ type Limits struct {
 
 	// What follows binds servers only.
 	Calls        int // running calls of one connection; 1024
-	Bytes        int // bodies of the running calls of one connection; 16 MiB
+	Bytes        int // bodies of the calls of one connection that run or are being received; 16 MiB
 	Conns        int // connections; 2048
 	ConnsPerUser int // connections of one uid; 1024
+	CallsPerUser int // running calls of one uid; 4096
+	BytesPerUser int // bodies of the calls of one uid that run or are being received; 64 MiB
 }
 
 // What every side takes: a client sends that much before it has the server's
@@ -36,6 +38,8 @@ func (l Limits) filled() Limits {
 	set(&l.Bytes, max(16<<20, l.Body))
 	set(&l.Conns, 2048)
 	set(&l.ConnsPerUser, 1024)
+	set(&l.CallsPerUser, 4096)
+	set(&l.BytesPerUser, max(64<<20, l.Body))
 	l.Body, l.Files = max(l.Body, leastBody), min(max(l.Files, leastFiles), maxRights)
 	if l.Hello <= 0 {
 		l.Hello = 10 * time.Second

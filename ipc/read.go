@@ -32,6 +32,7 @@ type reader struct {
 	conn   *net.UnixConn
 	rc     syscall.RawConn
 	limits Limits
+	room   func(h header) bool // asked before a body is received; nil: there always is
 
 	buf     []byte // buf[r:w] is received and not yet taken
 	r, w    int
@@ -186,6 +187,10 @@ func (r *reader) body(f *frame) error {
 	if size == 0 {
 		return nil
 	}
+	if r.room != nil && !r.room(f.header) {
+		f.dropped = true
+		return r.skip(size)
+	}
 	f.alloc(size)
 	have := min(size, r.w-r.r)
 	f.body = append(f.body, r.buf[r.r:r.r+have]...)
@@ -208,6 +213,20 @@ func (r *reader) body(f *frame) error {
 		f.body = f.body[:len(f.body)+n]
 	}
 	return nil
+}
+
+// skip receives a body and forgets it.
+func (r *reader) skip(size int) error {
+	for {
+		have := min(size, r.w-r.r)
+		r.r += have
+		if size -= have; size == 0 {
+			return nil
+		}
+		if err := r.more(); err != nil {
+			return err
+		}
+	}
 }
 
 // close drops what was received and not taken.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -33,9 +34,16 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
-	users     map[uint32]int // sessions by uid
+	users     map[uint32]*usage // by uid, of those that are connected
 	drain     bool
 	change    chan struct{} // closed when a session has ended; nil if nobody waits
+}
+
+// usage is what one user has of a server.
+type usage struct {
+	conns int // the server's mu
+	calls atomic.Int64
+	bytes atomic.Int64 // of bodies
 }
 
 // ErrShutdown is serving with a server that was shut down.
@@ -157,18 +165,24 @@ func (s *Server) begin(ctx context.Context, c *Conn) (*session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions == nil {
-		s.sessions, s.users = map[*session]struct{}{}, map[uint32]int{}
+		s.sessions, s.users = map[*session]struct{}{}, map[uint32]*usage{}
+	}
+	user := s.users[p.UID]
+	if user == nil {
+		user = &usage{}
 	}
 	switch {
 	case s.drain:
 		return nil, ErrShutdown
 	case len(s.sessions) >= l.Conns:
 		return nil, &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d connections", l.Conns)}
-	case s.users[p.UID] >= l.ConnsPerUser:
+	case user.conns >= l.ConnsPerUser:
 		return nil, &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d connections of uid %d", l.ConnsPerUser, p.UID)}
 	}
 	s.sessions[ss] = struct{}{}
-	s.users[p.UID]++
+	s.users[p.UID] = user
+	user.conns++
+	ss.user = user
 	return ss, nil
 }
 
@@ -176,7 +190,8 @@ func (s *Server) finish(ss *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, ss)
-	if s.users[ss.peer.UID]--; s.users[ss.peer.UID] == 0 {
+	ss.user.bytes.Add(int64(-ss.bytes)) // of a call that was not received whole
+	if ss.user.conns--; ss.user.conns == 0 {
 		delete(s.users, ss.peer.UID)
 	}
 	if len(s.sessions) == 0 {

@@ -15,6 +15,7 @@ type session struct {
 	server *Server
 	conn   *Conn
 	peer   Peer
+	user   *usage
 	ctx    context.Context
 
 	wg sync.WaitGroup // calls being served
@@ -22,7 +23,7 @@ type session struct {
 	mu    sync.Mutex
 	calls map[uint64]*Request
 	count int // calls not answered yet
-	bytes int // of their bodies
+	bytes int // of their bodies, and of one that is being received
 	drain bool
 
 	greeted bool
@@ -33,6 +34,7 @@ func (s *session) run() error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.ctx = ctx
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() }) // wakes the reader, which reports ctx
+	s.conn.r.room = s.room
 	err := s.greet()
 	if err == nil {
 		err = s.conn.meet()
@@ -100,6 +102,10 @@ func (s *session) read() error {
 
 // call starts a handler, or answers that there is no room for one.
 func (s *session) call(f frame) error {
+	if f.dropped {
+		f.discard()
+		return s.answer(f.id, nil, nil, &Error{Code: CodeUnavailable, Message: "the calls that are running hold too many bytes"})
+	}
 	method, timeout, params, err := parseCall(f.body)
 	if err != nil {
 		f.discard()
@@ -114,6 +120,7 @@ func (s *session) call(f frame) error {
 	}
 	if refusal, err := s.admit(r); err != nil || refusal != nil {
 		r.cancel()
+		s.giveBack(len(f.body))
 		f.discard()
 		if err == nil {
 			err = s.answer(f.id, nil, nil, refusal)
@@ -123,6 +130,31 @@ func (s *session) call(f frame) error {
 	s.wg.Add(1)
 	s.server.workers.start(r)
 	return nil
+}
+
+// room reserves the bytes of a call's body, if there is room for them. One that
+// would be alone has it.
+func (s *session) room(h header) bool {
+	if h.kind != kindCall {
+		return true
+	}
+	n, l := int(h.size), s.conn.limits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := int(s.user.bytes.Add(int64(n)))
+	if s.bytes > 0 && s.bytes+n > l.Bytes || all > n && all > l.BytesPerUser {
+		s.user.bytes.Add(int64(-n))
+		return false
+	}
+	s.bytes += n
+	return true
+}
+
+func (s *session) giveBack(n int) {
+	s.mu.Lock()
+	s.bytes -= n
+	s.mu.Unlock()
+	s.user.bytes.Add(int64(-n))
 }
 
 // admit counts a call.
@@ -137,13 +169,14 @@ func (s *session) admit(r *Request) (refusal, err error) {
 		return errDraining(), nil
 	case s.count >= l.Calls:
 		return &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d calls are running on this connection", s.count)}, nil
-	case s.count > 0 && s.bytes+len(r.frame.body) > l.Bytes:
-		return &Error{Code: CodeUnavailable, Message: fmt.Sprintf("the calls running on this connection hold %d bytes", s.bytes)}, nil
+	}
+	if n := s.user.calls.Add(1); n > int64(l.CallsPerUser) {
+		s.user.calls.Add(-1)
+		return &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d calls of uid %d are running", n-1, s.peer.UID)}, nil
 	}
 	s.calls[r.id] = r
 	s.count++
 	s.conn.w.crowd.Store(int32(s.count))
-	s.bytes += len(r.frame.body)
 	return nil, nil
 }
 
@@ -168,6 +201,8 @@ func (s *session) serve(r *Request) {
 	s.count--
 	s.conn.w.crowd.Store(int32(s.count))
 	s.bytes -= len(r.frame.body)
+	s.user.calls.Add(-1)
+	s.user.bytes.Add(int64(-len(r.frame.body)))
 	last := s.drain && s.count == 0
 	s.mu.Unlock()
 	r.frame.release()

@@ -30,6 +30,7 @@ type Engine interface {
 	Images
 	Networks
 	Volumes
+	Channels
 	System
 }
 
@@ -151,6 +152,21 @@ type Volumes interface {
 	// PruneVolumes removes anonymous volumes that no container has; and, if asked
 	// to, all that no container has. What has snapshots stays.
 	PruneVolumes(ctx context.Context, opt PruneVolumesOptions) (PrunedVolumes, error)
+}
+
+// Channels are sockets beside the engine's own, on which a part of its methods
+// can be called: to be mounted into a container, or a jail, that is to know or to
+// do something of what the engine knows and does. They are there until they are
+// removed, whenever an engine is.
+type Channels interface {
+	// CreateChannel makes a directory and listens at a socket in it. A path that
+	// exists is fs.ErrExist and is left alone.
+	CreateChannel(ctx context.Context, spec ChannelSpec) (Channel, error)
+	// ListChannels lists channels by path.
+	ListChannels(ctx context.Context) ([]Channel, error)
+	// RemoveChannel ends the connections of a channel and removes its socket, and
+	// its directory, if nothing else is in there. It returns the path.
+	RemoveChannel(ctx context.Context, path string) (string, error)
 }
 
 // System tells about the engine and its host.

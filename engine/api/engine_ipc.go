@@ -55,12 +55,72 @@ const (
 	MethodVolumesRemoveVolume          = "Volumes.RemoveVolume"
 	MethodVolumesSnapshotVolume        = "Volumes.SnapshotVolume"
 	MethodVolumesPruneVolumes          = "Volumes.PruneVolumes"
+	MethodChannelsCreateChannel        = "Channels.CreateChannel"
+	MethodChannelsListChannels         = "Channels.ListChannels"
+	MethodChannelsRemoveChannel        = "Channels.RemoveChannel"
 	MethodSystemInfo                   = "System.Info"
 	MethodSystemVersion                = "System.Version"
 	MethodSystemCheckSystem            = "System.CheckSystem"
 	MethodSystemEvents                 = "System.Events"
 	MethodSystemDiskUsage              = "System.DiskUsage"
 )
+
+// EngineMethods lists them.
+func EngineMethods() []string {
+	return []string{
+		MethodContainersCreateContainer,
+		MethodContainersStartContainer,
+		MethodContainersRunContainer,
+		MethodContainersWaitContainer,
+		MethodContainersStopContainer,
+		MethodContainersRestartContainer,
+		MethodContainersRenameContainer,
+		MethodContainersKillContainer,
+		MethodContainersRemoveContainer,
+		MethodContainersExecContainer,
+		MethodContainersAttachContainer,
+		MethodContainersResizeContainer,
+		MethodContainersContainerLogs,
+		MethodContainersDiffContainer,
+		MethodContainersCommitContainer,
+		MethodContainersContainerProcesses,
+		MethodContainersListContainers,
+		MethodContainersInspectContainer,
+		MethodImagesPullImage,
+		MethodImagesPushImage,
+		MethodImagesLogin,
+		MethodImagesLogout,
+		MethodImagesImportImage,
+		MethodImagesSaveImages,
+		MethodImagesLoadImages,
+		MethodImagesCheckImages,
+		MethodImagesListImages,
+		MethodImagesInspectImage,
+		MethodImagesRemoveImage,
+		MethodImagesTagImage,
+		MethodImagesImageHistory,
+		MethodImagesPruneImages,
+		MethodNetworksCreateNetwork,
+		MethodNetworksListNetworks,
+		MethodNetworksInspectNetwork,
+		MethodNetworksRemoveNetwork,
+		MethodNetworksPruneNetworks,
+		MethodVolumesCreateVolume,
+		MethodVolumesListVolumes,
+		MethodVolumesInspectVolume,
+		MethodVolumesRemoveVolume,
+		MethodVolumesSnapshotVolume,
+		MethodVolumesPruneVolumes,
+		MethodChannelsCreateChannel,
+		MethodChannelsListChannels,
+		MethodChannelsRemoveChannel,
+		MethodSystemInfo,
+		MethodSystemVersion,
+		MethodSystemCheckSystem,
+		MethodSystemEvents,
+		MethodSystemDiskUsage,
+	}
+}
 
 // EngineClient is Engine at the other end of a connection. Safe for concurrent use.
 type EngineClient struct{ C *ipc.Client }
@@ -158,6 +218,12 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineVolumesSnapshotVolumeServe(ctx, impl, r)
 		case MethodVolumesPruneVolumes:
 			return engineVolumesPruneVolumesServe(ctx, impl, r)
+		case MethodChannelsCreateChannel:
+			return engineChannelsCreateChannelServe(ctx, impl, r)
+		case MethodChannelsListChannels:
+			return engineChannelsListChannelsServe(ctx, impl, r)
+		case MethodChannelsRemoveChannel:
+			return engineChannelsRemoveChannelServe(ctx, impl, r)
 		case MethodSystemInfo:
 			return engineSystemInfoServe(ctx, impl, r)
 		case MethodSystemVersion:
@@ -1571,6 +1637,100 @@ func engineVolumesPruneVolumesServe(ctx context.Context, impl Engine, r *ipc.Req
 		return nil, nil, err
 	}
 	out := engineVolumesPruneVolumesOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineChannelsCreateChannelIn struct {
+	Spec ChannelSpec `json:"spec"`
+}
+
+type engineChannelsCreateChannelOut struct {
+	Result Channel `json:"result"`
+}
+
+// CreateChannel calls Channels.CreateChannel.
+func (c EngineClient) CreateChannel(ctx context.Context, spec ChannelSpec) (Channel, error) {
+	in := engineChannelsCreateChannelIn{
+		Spec: spec,
+	}
+	var out engineChannelsCreateChannelOut
+	got, err := c.C.Call(ctx, MethodChannelsCreateChannel, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineChannelsCreateChannelServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineChannelsCreateChannelIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.CreateChannel(ctx, in.Spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineChannelsCreateChannelOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineChannelsListChannelsOut struct {
+	Result []Channel `json:"result"`
+}
+
+// ListChannels calls Channels.ListChannels.
+func (c EngineClient) ListChannels(ctx context.Context) ([]Channel, error) {
+	var out engineChannelsListChannelsOut
+	got, err := c.C.Call(ctx, MethodChannelsListChannels, nil, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineChannelsListChannelsServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	res0, err := impl.ListChannels(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineChannelsListChannelsOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineChannelsRemoveChannelIn struct {
+	Path string `json:"path"`
+}
+
+type engineChannelsRemoveChannelOut struct {
+	Result string `json:"result"`
+}
+
+// RemoveChannel calls Channels.RemoveChannel.
+func (c EngineClient) RemoveChannel(ctx context.Context, path string) (string, error) {
+	in := engineChannelsRemoveChannelIn{
+		Path: path,
+	}
+	var out engineChannelsRemoveChannelOut
+	got, err := c.C.Call(ctx, MethodChannelsRemoveChannel, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineChannelsRemoveChannelServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineChannelsRemoveChannelIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.RemoveChannel(ctx, in.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineChannelsRemoveChannelOut{
 		Result: res0,
 	}
 	return out, nil, nil

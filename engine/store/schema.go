@@ -83,4 +83,9 @@ CREATE TABLE network (
 	spec    BLOB NOT NULL,    -- JSON
 	ready   INTEGER NOT NULL  -- 0: it is being made or removed
 ) WITHOUT ROWID, STRICT;
+`, `
+CREATE TABLE channel (
+	path    TEXT PRIMARY KEY, -- of its directory
+	channel BLOB NOT NULL     -- JSON
+) WITHOUT ROWID, STRICT;
 `}

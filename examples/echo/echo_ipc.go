@@ -17,6 +17,15 @@ const (
 	MethodEchoTick = "Echo.Tick"
 )
 
+// EchoMethods lists them.
+func EchoMethods() []string {
+	return []string{
+		MethodEchoSay,
+		MethodEchoCopy,
+		MethodEchoTick,
+	}
+}
+
 // EchoClient is Echo at the other end of a connection. Safe for concurrent use.
 type EchoClient struct{ C *ipc.Client }
 

@@ -85,6 +85,11 @@ func (g *gen) constants() {
 		g.p("%s = %q", m.constant(), m.wire())
 	}
 	g.p(")\n")
+	g.p("// %sMethods lists them.\nfunc %sMethods() []string {\nreturn []string{", g.s.name, g.s.name)
+	for _, m := range g.s.methods {
+		g.p("%s,", m.constant())
+	}
+	g.p("}\n}\n")
 }
 
 func (m *method) wire() string     { return m.part + "." + m.name }

@@ -23,6 +23,21 @@ const (
 	MethodControlAbandon = "Control.Abandon"
 )
 
+// ControlMethods lists them.
+func ControlMethods() []string {
+	return []string{
+		MethodControlStart,
+		MethodControlExec,
+		MethodControlSignal,
+		MethodControlStop,
+		MethodControlAttach,
+		MethodControlResize,
+		MethodControlState,
+		MethodControlWait,
+		MethodControlAbandon,
+	}
+}
+
 // ControlClient is Control at the other end of a connection. Safe for concurrent use.
 type ControlClient struct{ C *ipc.Client }
 

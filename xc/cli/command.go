@@ -38,6 +38,7 @@ func commands() []command {
 	list = append(list, networkCommands()...)
 	list = append(list, commitCommands()...)
 	list = append(list, volumeCommands()...)
+	list = append(list, channelCommands()...)
 	return append(list, systemCommands()...)
 }
 
@@ -131,14 +132,17 @@ func (c completer) function(a *App) cobra.CompletionFunc {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		var fit []cobra.Completion
-		for _, n := range names {
-			if strings.HasPrefix(n, prefix) {
-				fit = append(fit, n)
-			}
-		}
-		return fit, cobra.ShellCompDirectiveNoFileComp
+		return fitting(names, prefix), cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+func fitting(names []string, prefix string) (fit []cobra.Completion) {
+	for _, n := range names {
+		if strings.HasPrefix(n, prefix) {
+			fit = append(fit, n)
+		}
+	}
+	return fit
 }
 
 // containerNames lists the names of containers in one of the states.

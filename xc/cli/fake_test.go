@@ -47,6 +47,7 @@ type fake struct {
 	containers []*container
 	images     []api.Image
 	volumes    []api.Volume
+	channels   []api.Channel
 	remote     map[string]api.Image // what can be pulled
 	calls      []string
 	servers    []func() // each cuts a connection off

@@ -16,6 +16,15 @@ const (
 	MethodOrdersGone = "Orders.Gone"
 )
 
+// ShopMethods lists them.
+func ShopMethods() []string {
+	return []string{
+		MethodOrdersAdd,
+		MethodOrdersRun,
+		MethodOrdersGone,
+	}
+}
+
 // ShopClient is Shop at the other end of a connection. Safe for concurrent use.
 type ShopClient struct{ C *ipc.Client }
 

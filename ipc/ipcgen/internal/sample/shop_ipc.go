@@ -26,6 +26,22 @@ const (
 	MethodShopNothing  = "Shop.Nothing"
 )
 
+// ShopMethods lists them.
+func ShopMethods() []string {
+	return []string{
+		MethodOrdersAdd,
+		MethodOrdersMany,
+		MethodOrdersCopy,
+		MethodOrdersRun,
+		MethodOrdersFail,
+		MethodStreamsCount,
+		MethodStreamsFiles,
+		MethodStreamsEach,
+		MethodShopNow,
+		MethodShopNothing,
+	}
+}
+
 // ShopClient is Shop at the other end of a connection. Safe for concurrent use.
 type ShopClient struct{ C *ipc.Client }
 
