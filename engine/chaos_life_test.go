@@ -63,7 +63,7 @@ func (c *chaos) life(rnd *rand.Rand, name string) {
 	}{{"create", l.create}, {"start", l.start}, {"disturb", l.disturb}, {"end", l.end}, {"wait", l.wait}, {"remove", l.remove}}
 	for _, s := range steps {
 		if err := s.do(); err != nil {
-			c.failf("%s (%s, %s, auto remove %v, run loop killed %v, %s): %s: %v", name, l.id, l.main.name, l.auto, l.looped, l.ended, s.what, err)
+			c.failf("%s (%s, %s, auto remove %v, start broken off %v, run loop killed %v, %s): %s: %v", name, l.id, l.main.name, l.auto, l.unsure, l.looped, l.ended, s.what, err)
 			return
 		}
 	}

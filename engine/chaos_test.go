@@ -241,7 +241,7 @@ func TestIntegrationChaos(t *testing.T) {
 		}
 	}
 	seed := chaosNumber(t, chaosSeed, rand.Uint64())
-	many := int(chaosNumber(t, chaosMany, 10))
+	many := int(chaosNumber(t, chaosMany, 6))
 	t.Logf("%s=%d", chaosSeed, seed)
 	dir := shortTempDir(t)
 	e := openEngine(t, dir, nil)

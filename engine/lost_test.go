@@ -67,6 +67,22 @@ func TestIntegrationRunLoopKilled(t *testing.T) {
 	}
 }
 
+// A container that removes itself and never ran is remembered by its id, too.
+func TestIntegrationNeverRanIsRemembered(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "root", Command: []string{"nosuch"}, AutoRemove: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.StartContainer(t.Context(), c.ID, api.StartOptions{}); !errors.Is(err, api.ErrCommandNotFound) {
+		t.Fatal(err)
+	}
+	if exit, err := e.WaitContainer(t.Context(), c.ID, api.WaitOptions{}); err != nil || exit.Code != 127 || exit.Error == "" {
+		t.Errorf("%+v, %v", exit, err)
+	}
+}
+
 // until waits for what is done in the background.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()

@@ -168,7 +168,7 @@ func (e *Engine) env(c *container) []string {
 func (e *Engine) neverRan(ctx context.Context, c *container, cause error) error {
 	c.setConnections(nil)
 	st := state{Phase: api.StateExited, Exit: &api.Exit{Code: exitCode(cause), Error: cause.Error(), At: time.Now().UTC()}}
-	if err := e.save(ctx, c, st, nil, c.ended(*st.Exit)...); err != nil {
+	if err := e.recordEnd(ctx, c, st); err != nil {
 		c.set(st, nil) // nobody may wait for a disk
 		return errors.Join(cause, err)
 	}

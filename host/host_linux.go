@@ -219,9 +219,8 @@ func (h *Host) root(s Spec) (tenant.Root, error) {
 	}
 	// A start that failed, or whose engine died, has left the sign that forbids to
 	// mount once more (overlayfs, "Volatile mount"). Main never ran.
-	sign := filepath.Join(r.Work, "work/incompat/volatile")
-	if err := unix.Rmdir(sign); err != nil && err != unix.ENOENT {
-		return r, fmt.Errorf("root of %s: %w", s.ID, &os.PathError{Op: "rmdir", Path: sign, Err: err})
+	if err := os.RemoveAll(filepath.Join(r.Work, "work/incompat/volatile")); err != nil {
+		return r, fmt.Errorf("root of %s: %w", s.ID, err)
 	}
 	return r, nil
 }

@@ -112,9 +112,14 @@ func (h *Host) loopSteps(id string, spare *started, configure func() (runloop.Co
 	}
 }
 
+// helloTime is how long a run loop may take to say hello: it has only begun to
+// execute. On a busy machine that takes more than the seconds a server may take; one
+// that has died is noticed at once.
+const helloTime = 2 * time.Minute
+
 // take makes a run loop that has its configuration the one to talk to.
 func (l *Loop) take(s *started) {
-	l.Control = control.ControlClient{C: ipc.NewClient(s.conn, ipc.Limits{})}
+	l.Control = control.ControlClient{C: ipc.NewClient(s.conn, ipc.Limits{Hello: helloTime})}
 }
 
 // started is a run loop that waits for its configuration.
