@@ -19,7 +19,11 @@ import (
 
 	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/examples/internal/selfimage"
 )
+
+// insidePath is this program inside the image.
+const insidePath = "/quickstart"
 
 func main() {
 	engine.Main() // this executable is the run loop and the layer codec as well
@@ -65,7 +69,9 @@ func run(ctx context.Context, args []string) (code int, err error) {
 		err = pull(ctx, e, args[0])
 	} else {
 		spec.Image = "quickstart"
-		err = makeImage(ctx, e, dir)
+		var img api.Image
+		img, err = selfimage.Import(ctx, e, spec.Image, dir)
+		fmt.Printf("imported this program as image %.19s for %s\n", img.ID, img.Platform)
 	}
 	if err != nil {
 		return 0, err

@@ -1,4 +1,6 @@
-package main
+// Package selfimage makes an image of the program that runs, so that an example
+// needs neither a network nor a toolchain.
+package selfimage
 
 import (
 	"context"
@@ -14,39 +16,30 @@ import (
 	"github.com/joyboyid/xc/ocitar"
 )
 
-// insidePath is this program inside the image.
-const insidePath = "/quickstart"
-
-// makeImage packs this executable into a layer and imports it as an image.
-func makeImage(ctx context.Context, e api.Engine, dir string) error {
+// Import packs this executable into a layer and imports it as an image, whose
+// entry point it is, as /NAME. Dir is for temporary files.
+func Import(ctx context.Context, e api.Engine, name, dir string) (img api.Image, err error) {
 	root := filepath.Join(dir, "root")
-	if err := fillRoot(root); err != nil {
-		return err
+	if err := fillRoot(root, name); err != nil {
+		return img, err
 	}
 	layer, err := os.Create(filepath.Join(dir, "layer.tar"))
 	if err != nil {
-		return err
+		return img, err
 	}
 	defer layer.Close()
-	sum, err := new(ocitar.Packer).Pack(ctx, layer, root, ocitar.Tree(root))
-	if err != nil {
-		return err
+	if _, err := new(ocitar.Packer).Pack(ctx, layer, root, ocitar.Tree(root)); err != nil {
+		return img, err
 	}
-	fmt.Printf("packed a layer of %d entries, %d bytes, diff id %.19s\n", sum.Entries, sum.TarSize, sum.DiffID)
 	if _, err := layer.Seek(0, io.SeekStart); err != nil {
-		return err
+		return img, err
 	}
-	img, err := e.ImportImage(ctx, api.ImportSpec{Name: "quickstart", Archive: layer, ConfigChange: api.ConfigChange{Entrypoint: []string{insidePath}}})
-	if err != nil {
-		return err
-	}
-	fmt.Printf("imported image %.19s for %s\n", img.ID, img.Platform)
-	return nil
+	return e.ImportImage(ctx, api.ImportSpec{Name: name, Archive: layer, ConfigChange: api.ConfigChange{Entrypoint: []string{"/" + name}}})
 }
 
 // fillRoot makes a root file system that holds this program and what it needs
 // to start.
-func fillRoot(root string) error {
+func fillRoot(root, name string) error {
 	for _, d := range []string{"dev", "etc", "proc", "sys", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return err
@@ -59,7 +52,7 @@ func fillRoot(root string) error {
 	if err != nil {
 		return err
 	}
-	if err := copyFile(filepath.Join(root, insidePath), self); err != nil {
+	if err := copyFile(filepath.Join(root, name), self); err != nil {
 		return err
 	}
 	return copyLibraries(root, self)
