@@ -46,7 +46,11 @@ func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (a
 		return api.Container{}, fmt.Errorf("create container: %w", err)
 	}
 	opened, err := openSources(p.Spec.Mounts)
+	if err == nil {
+		err = e.needVolumes(context.WithoutCancel(ctx), &p)
+	}
 	if err != nil {
+		closeFiles(opened)
 		return api.Container{}, fmt.Errorf("create container: %w", err)
 	}
 	c := newContainer(id, time.Now().UTC(), p, state{Phase: phaseCreating})
@@ -70,7 +74,7 @@ func (e *Engine) create(ctx context.Context, c *container) error {
 		return err
 	}
 	s := e.site(c.id)
-	if err := s.Held.Acquire(ctx, slices.Concat(e.claimSteps(c), e.host.Hold(e.hostSpec(c)))); err != nil {
+	if err := s.Held.Acquire(ctx, slices.Concat(e.claimSteps(c), e.holdSteps(c))); err != nil {
 		return errors.Join(err, e.forget(ctx, c))
 	}
 	if err := e.save(ctx, c, state{Phase: api.StateCreated}, nil, c.event(api.EventCreate)); err != nil {
@@ -117,8 +121,14 @@ func (e *Engine) insert(ctx context.Context, c *container) error {
 		return err
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.containers[c.id] = c
+	err = e.haveVolumesLocked(&c.plan)
+	if err == nil {
+		e.containers[c.id] = c
+	}
+	e.mu.Unlock()
+	if err != nil {
+		return errors.Join(err, e.db.RemoveContainer(ctx, c.id))
+	}
 	return nil
 }
 
@@ -200,7 +210,8 @@ func (e *Engine) planContainer(ctx context.Context, id string, spec api.Containe
 	if _, err := signalNumber(p.Signal); err != nil {
 		return p, release, err
 	}
-	return p, release, checkMounts(p.Spec.Mounts)
+	p.planVolumes(img.Volumes)
+	return p, release, e.checkMounts(ctx, p.Spec.Mounts)
 }
 
 func checkName(name string) error {
@@ -244,7 +255,7 @@ func checkStrings(spec api.ContainerSpec) error {
 		words = append(words, *spec.Entrypoint...)
 	}
 	for _, m := range spec.Mounts {
-		words = append(words, m.Source, m.Destination)
+		words = append(words, m.Source, m.Destination, m.Subpath)
 	}
 	size := 0
 	for _, w := range words {
@@ -366,75 +377,4 @@ func checkRootfs(dir string) error {
 		return fmt.Errorf("root directory %s: %w: not a directory", dir, fs.ErrInvalid)
 	}
 	return nil
-}
-
-// maxMounts is how many descriptors a run loop is given at the most.
-const maxMounts = 128
-
-func checkMounts(mounts []api.Mount) error {
-	if len(mounts) > maxMounts {
-		return fmt.Errorf("%d mounts: %w: %d at the most", len(mounts), fs.ErrInvalid, maxMounts)
-	}
-	seen := map[string]bool{}
-	for _, m := range mounts {
-		dst := path.Clean(m.Destination)
-		switch {
-		case !path.IsAbs(m.Source) || !path.IsAbs(m.Destination):
-			return fmt.Errorf("mount %s:%s: %w: both paths must be absolute", m.Source, m.Destination, fs.ErrInvalid)
-		case dst == "/":
-			return fmt.Errorf("mount %s:%s: %w: the root itself cannot be a mount", m.Source, m.Destination, fs.ErrInvalid)
-		case own(dst):
-			return fmt.Errorf("mount %s:%s: %w: the container has a %s of its own", m.Source, m.Destination, fs.ErrInvalid, dst)
-		case seen[dst]:
-			return fmt.Errorf("mount %s:%s: %w: two mounts at one place", m.Source, m.Destination, fs.ErrInvalid)
-		}
-		seen[dst] = true
-	}
-	return nil
-}
-
-// own tells whether a path is one that every container gets.
-func own(dst string) bool {
-	switch dst {
-	case "/dev", "/dev/fd", "/dev/pts", "/dev/shm", "/dev/mqueue", "/proc", "/sys":
-		return true
-	}
-	return strings.HasPrefix(dst, "/proc/") || strings.HasPrefix(dst, "/sys/")
-}
-
-// openSources opens the source of each mount and holds it against what the
-// creator opened: the path must not lead elsewhere for us than for them. The
-// mounts lose their open files, which are the caller's.
-func openSources(mounts []api.Mount) (opened []*os.File, err error) {
-	defer func() {
-		if err != nil {
-			for _, f := range opened {
-				f.Close()
-			}
-		}
-	}()
-	for i := range mounts {
-		m := &mounts[i]
-		f, err := host.OpenSource(m.Source)
-		if err != nil {
-			return opened, fmt.Errorf("mount %s:%s: %w", m.Source, m.Destination, err)
-		}
-		opened = append(opened, f)
-		if m.Opened == nil {
-			continue
-		}
-		theirs, err := m.Opened.Stat()
-		if err != nil {
-			return opened, fmt.Errorf("mount %s:%s: %w", m.Source, m.Destination, err)
-		}
-		ours, err := f.Stat()
-		if err != nil {
-			return opened, fmt.Errorf("mount %s:%s: %w", m.Source, m.Destination, err)
-		}
-		if !os.SameFile(theirs, ours) {
-			return opened, fmt.Errorf("mount %s:%s: %w: the source is another file for the engine than for its caller", m.Source, m.Destination, fs.ErrPermission)
-		}
-		m.Opened = nil
-	}
-	return opened, nil
 }

@@ -114,6 +114,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return err
 	}
 	e.table = e.host.Table()
+	e.table[kindVolume] = e.undoVolume
 	e.table[kindLease] = e.releaseLease
 	if err := e.openNetworks(ctx); err != nil {
 		return err

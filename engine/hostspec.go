@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"github.com/joyboyid/xc/host"
 	"github.com/joyboyid/xc/site/runloop"
@@ -17,7 +16,7 @@ func (e *Engine) hostSpec(c *container) host.Spec {
 	}
 	s.Interfaces = interfaces(e.connections(c))
 	for _, m := range c.plan.Spec.Mounts {
-		s.Mounts = append(s.Mounts, host.Mount{Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly})
+		s.Mounts = append(s.Mounts, hostMount(m))
 	}
 	return s
 }
@@ -28,36 +27,6 @@ func (e *Engine) loopConfig(c *container) func(tenant json.RawMessage) runloop.C
 		return runloop.Config{
 			ID: c.id, Dir: e.siteDir(c.id), LogPath: e.logPath(c.id), LogMax: e.cfg.LogMax, LogFiles: e.cfg.LogFiles,
 			Tenant: tenant,
-		}
-	}
-}
-
-// reopened gives each mount its source's file: the one its creator was held
-// against, on the first start, and else what the path leads to now.
-func reopened(c *container, mounts []host.Mount) ([]host.Mount, error) {
-	c.mu.Lock()
-	opened := c.opened
-	c.opened = nil
-	c.mu.Unlock()
-	for i := range mounts {
-		if i < len(opened) {
-			mounts[i].File = opened[i]
-			continue
-		}
-		f, err := host.OpenSource(mounts[i].Source)
-		if err != nil {
-			closeMounts(mounts)
-			return nil, fmt.Errorf("mount %s:%s: %w", mounts[i].Source, mounts[i].Destination, err)
-		}
-		mounts[i].File = f
-	}
-	return mounts, nil
-}
-
-func closeMounts(mounts []host.Mount) {
-	for _, m := range mounts {
-		if m.File != nil {
-			m.File.Close()
 		}
 	}
 }

@@ -52,7 +52,7 @@ func changed(c ispec.ImageConfig, by api.ConfigChange) (ispec.ImageConfig, error
 	if c.ExposedPorts, err = added(c.ExposedPorts, by.ExposedPorts, exposed); err != nil {
 		return c, err
 	}
-	c.Volumes, err = added(c.Volumes, by.Volumes, volumePath)
+	c.Volumes, err = added(c.Volumes, by.Volumes, declaredVolume)
 	return c, err
 }
 
@@ -100,7 +100,7 @@ func exposed(port string) (string, error) {
 	return port, nil
 }
 
-func volumePath(dir string) (string, error) {
+func declaredVolume(dir string) (string, error) {
 	if !path.IsAbs(dir) {
 		return "", fmt.Errorf("volume %q: %w: it must be an absolute path", dir, fs.ErrInvalid)
 	}

@@ -205,6 +205,10 @@ func describeImage(img store.Image) api.Image {
 		out.ExposedPorts = append(out.ExposedPorts, p)
 	}
 	slices.Sort(out.ExposedPorts)
+	for p := range c.Volumes {
+		out.Volumes = append(out.Volumes, p)
+	}
+	slices.Sort(out.Volumes)
 	return out
 }
 

@@ -36,6 +36,8 @@ type plan struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Signal   string            `json:"signal"`  // to stop with
 	Timeout  int               `json:"timeout"` // seconds
+
+	Anonymous []string `json:"anonymous,omitempty"` // volumes that were made for it
 }
 
 // uses tells whether a volume is mounted into the container.
@@ -57,6 +59,7 @@ type state struct {
 	Pid     int       `json:"pid,omitempty"`
 	Started time.Time `json:"started,omitzero"`
 	Exit    *api.Exit `json:"exit,omitempty"`
+	Volumes bool      `json:"volumes,omitempty"` // being removed with its anonymous volumes
 }
 
 // container is one container in memory. The database follows it.

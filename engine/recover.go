@@ -97,7 +97,7 @@ func (e *Engine) recoverContainer(ctx context.Context, c *container) error {
 		}
 		return e.forget(ctx, c)
 	case phaseRemoving:
-		return e.remove(ctx, c)
+		return e.remove(ctx, c, false)
 	}
 	pending, err := e.site(c.id).Run.Pending(ctx)
 	if err != nil {
@@ -128,7 +128,7 @@ func (e *Engine) recoverEnded(ctx context.Context, c *container, st state) error
 		e.finish(c, e.exitRecord(c.id), func() {})
 		return nil
 	case c.plan.Spec.AutoRemove && st.Phase == api.StateExited:
-		return e.remove(ctx, c)
+		return e.remove(ctx, c, false)
 	}
 	return e.unwindRun(ctx, c.id)
 }

@@ -65,7 +65,7 @@ func (e *Engine) start(ctx context.Context, c *container, opt api.StartOptions) 
 		return fmt.Errorf("remove the last exit record: %w", err)
 	}
 	spec := e.hostSpec(c)
-	if spec.Mounts, err = reopened(c, spec.Mounts); err != nil {
+	if spec.Mounts, err = e.reopened(ctx, c, spec.Mounts); err != nil {
 		return e.neverRan(ctx, c, err)
 	}
 	defer closeMounts(spec.Mounts)
@@ -173,7 +173,7 @@ func (e *Engine) neverRan(ctx context.Context, c *container, cause error) error 
 		return errors.Join(cause, err)
 	}
 	if c.plan.Spec.AutoRemove {
-		return errors.Join(cause, e.remove(ctx, c))
+		return errors.Join(cause, e.remove(ctx, c, false))
 	}
 	return cause
 }
@@ -243,7 +243,7 @@ func (e *Engine) finish(c *container, exit control.Exit, recorded func()) {
 	}
 	recorded()
 	if err == nil && c.plan.Spec.AutoRemove {
-		err = e.remove(ctx, c)
+		err = e.remove(ctx, c, false)
 	} else {
 		err = errors.Join(err, e.unwindRun(ctx, c.id))
 	}
@@ -282,7 +282,7 @@ func (e *Engine) recordLater(c *container, ended state) {
 		}
 		err = e.recordEnd(context.Background(), c, ended)
 		if err == nil && c.plan.Spec.AutoRemove {
-			e.reportCleanUp(c, e.remove(context.Background(), c))
+			e.reportCleanUp(c, e.remove(context.Background(), c, false))
 		}
 		release()
 		if err == nil {
@@ -455,7 +455,7 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, opt api.Remov
 			release()
 			return nil // it removed itself while we waited
 		case st.Phase != api.StateRunning:
-			err := e.remove(context.WithoutCancel(ctx), c)
+			err := e.remove(context.WithoutCancel(ctx), c, opt.Volumes)
 			release()
 			if err != nil {
 				return fmt.Errorf("remove container %s: %w", c.name(), err)
@@ -473,16 +473,22 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, opt api.Remov
 	}
 }
 
-// remove unwinds both stacks and forgets the container. It may be called
-// again after a failure or a crash.
-func (e *Engine) remove(ctx context.Context, c *container) error {
+// remove unwinds both stacks and forgets the container, and its anonymous
+// volumes if asked to, or if it removes itself. It may be called again after a
+// failure or a crash.
+func (e *Engine) remove(ctx context.Context, c *container, volumes bool) error {
 	st, _ := c.get()
 	if st.Phase != phaseRemoving {
-		st.Phase = phaseRemoving
+		st.Phase, st.Volumes = phaseRemoving, volumes
 		// On a full disk the root goes first: it makes the room for the record.
 		if err := e.save(ctx, c, st, nil); errors.Is(err, syscall.ENOSPC) {
 			c.set(st, nil)
 		} else if err != nil {
+			return err
+		}
+	}
+	if !st.Volumes && !c.plan.Spec.AutoRemove {
+		if err := e.keepVolumes(ctx, c); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,7 +28,8 @@ type vol struct {
 	name    string
 	created time.Time
 	plan    volPlan
-	state   volState // guarded by the engine's mu
+	state   volState   // guarded by the engine's mu
+	filling sync.Mutex // held while it is filled from an image
 }
 
 type volPlan struct {

@@ -26,6 +26,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/joyboyid/xc/inroot"
 	"github.com/joyboyid/xc/site"
 	"github.com/joyboyid/xc/site/proxy"
 )
@@ -64,12 +65,53 @@ type Spec struct {
 	Datasets   []string        // FreeBSD: datasets that the jail administers
 }
 
-// Mount binds a file or directory of the host into the root.
+// Mount is mounted into the root: a file or directory of the host, or what one
+// of the last two fields says.
 type Mount struct {
 	Source      string
 	Destination string
 	ReadOnly    bool
+	NoSUID      bool     // set-user-ID and set-group-ID have no effect
+	NoExec      bool     // nothing in it can be executed
 	File        *os.File // Source, opened: what is mounted is this very file. nil: a file of the engine's own
+
+	Tmpfs   *Tmpfs // a file system in memory
+	Dataset string // FreeBSD: a ZFS file system
+}
+
+// Tmpfs is a file system in memory.
+type Tmpfs struct {
+	Size     int64  // bytes; 0: as much as the host lets it have
+	Mode     uint32 // of its root directory
+	UID, GID uint32 // of its root directory
+}
+
+// OpenInside opens what has a name in the directory source, whoever changes
+// links there meanwhile; with the name "", source itself. It returns the path as
+// well, which leads there now. dir is source opened before, and is closed, or nil.
+func OpenInside(dir *os.File, source, name string) (*os.File, string, error) {
+	if name == "" && dir != nil {
+		return dir, source, nil
+	}
+	var err error
+	if dir == nil {
+		dir, err = OpenSource(source)
+	}
+	if name == "" || err != nil {
+		return dir, source, err
+	}
+	r := inroot.New(dir)
+	defer r.Close()
+	f, err := r.OpenFile(name, openPath, 0)
+	if err != nil {
+		return nil, "", err
+	}
+	path, err := r.Look(name)
+	if err != nil {
+		f.Close()
+		return nil, "", err
+	}
+	return f, filepath.Join(source, path), nil
 }
 
 // NativeOS is the operating system of this host, as image-spec names it.

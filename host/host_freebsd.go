@@ -110,11 +110,11 @@ func (h *Host) ruleset(s Spec, o jailOptions) string {
 // OpenSource opens the source of a mount. O_PATH does not read from it, and is
 // no directory that jail_attach(2) would mind in another process.
 func OpenSource(path string) (*os.File, error) {
-	return os.OpenFile(path, syscall.O_CLOEXEC|oPath, 0)
+	return os.OpenFile(path, syscall.O_CLOEXEC|openPath, 0)
 }
 
-// oPath is O_PATH of sys/fcntl.h.
-const oPath = 0x00400000
+// openPath is O_PATH of sys/fcntl.h.
+const openPath = 0x00400000
 
 func mountDataset(dataset, dir string, options ...string) error {
 	return mount.Mount(mount.Entry{Type: "zfs", From: dataset, Path: dir, Options: options})

@@ -110,8 +110,11 @@ func (h *Host) seal(path string) error {
 
 // OpenSource opens the source of a mount, without reading from it.
 func OpenSource(path string) (*os.File, error) {
-	return os.OpenFile(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	return os.OpenFile(path, openPath|unix.O_CLOEXEC, 0)
 }
+
+// openPath is the flag to open a file that is only to be pointed at.
+const openPath = unix.O_PATH
 
 // Table does the undos of this host.
 func (h *Host) Table() site.Table {
@@ -124,6 +127,7 @@ func (h *Host) Table() site.Table {
 		kindRunLoop: undo(removeLoop),
 		kindPublish: undo(h.removePublish),
 		kindProxy:   undo(h.removeProxy),
+		kindView:    undo(func(context.Context, thing) error { return nil }),
 
 		kindInterface: undo(h.removeInterface),
 	}
@@ -180,7 +184,10 @@ func (h *Host) runSteps(s Spec, spare *started, config func(tenant json.RawMessa
 	}
 	var files []*os.File
 	for _, m := range s.Mounts {
-		mount := tenant.Mount{Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly}
+		mount := tenant.Mount{Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly, NoSUID: m.NoSUID, NoExec: m.NoExec}
+		if m.Tmpfs != nil {
+			mount.Tmpfs = (*tenant.Tmpfs)(m.Tmpfs)
+		}
 		if m.File != nil {
 			mount.FD = firstFile + len(files)
 			files = append(files, m.File)
@@ -304,6 +311,11 @@ func (h *Host) CheckJail(_ context.Context, params, datasets []string) error {
 		return fmt.Errorf("dataset %s: %w on Linux", datasets[0], errors.ErrUnsupported)
 	}
 	return nil
+}
+
+// CheckDatasetMount tells why a dataset cannot be mounted into a container.
+func (h *Host) CheckDatasetMount(_ context.Context, dataset string) error {
+	return fmt.Errorf("dataset %s: %w on Linux", dataset, errors.ErrUnsupported)
 }
 
 // Platforms are those this host can run, the best first.

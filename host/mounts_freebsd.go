@@ -55,11 +55,7 @@ func inside(s Spec, o jailOptions, ruleset string) []insider {
 		{Entry: mount.Entry{Type: "fdescfs", Path: "/dev/fd", Options: fdescOptions(s)}},
 	}
 	for _, m := range s.Mounts {
-		e := mount.Entry{Type: "nullfs", From: m.Source, Path: m.Destination}
-		if m.ReadOnly {
-			e.Options = []string{"ro"}
-		}
-		list = append(list, insider{e, m.File})
+		list = append(list, insider{m.entry(), m.File})
 	}
 	if o.procfs && !s.Linux {
 		list = append(list, insider{Entry: mount.Entry{Type: "procfs", Path: "/proc"}})
@@ -71,6 +67,31 @@ func inside(s Spec, o jailOptions, ruleset string) []insider {
 			insider{Entry: mount.Entry{Type: "tmpfs", Path: "/dev/shm", Options: []string{"mode=1777"}}})
 	}
 	return list
+}
+
+// entry is what mount(8) would be told.
+func (m Mount) entry() mount.Entry {
+	e := mount.Entry{Type: "nullfs", From: m.Source, Path: m.Destination}
+	if m.ReadOnly {
+		e.Options = append(e.Options, "ro")
+	}
+	if m.NoSUID {
+		e.Options = append(e.Options, "nosuid")
+	}
+	if m.NoExec {
+		e.Options = append(e.Options, "noexec")
+	}
+	switch t := m.Tmpfs; {
+	case t != nil:
+		e.Type, e.From = "tmpfs", "tmpfs"
+		e.Options = append(e.Options, fmt.Sprintf("mode=%o", t.Mode), fmt.Sprintf("uid=%d", t.UID), fmt.Sprintf("gid=%d", t.GID))
+		if t.Size > 0 {
+			e.Options = append(e.Options, fmt.Sprintf("size=%d", t.Size))
+		}
+	case m.Dataset != "":
+		e.Type, e.From = "zfs", m.Dataset
+	}
+	return e
 }
 
 // mount mounts m where its path leads in the root. Nothing runs in there yet,
@@ -85,7 +106,11 @@ func (m insider) mount(r *inroot.Root, root string) error {
 	}
 	e := m.Entry
 	e.Path = filepath.Join(root, at)
-	if err := mount.Mount(e); err != nil || m.src == nil {
+	err = mount.Mount(e)
+	if e.Type == "zfs" && errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("dataset %s is mounted elsewhere: unmount it there first: %w", e.From, err)
+	}
+	if err != nil || m.src == nil {
 		return err
 	}
 	return sameFile(e, m.src)

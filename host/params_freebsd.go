@@ -66,14 +66,23 @@ func (h *Host) CheckJail(ctx context.Context, params, datasets []string) error {
 		return err
 	}
 	for _, d := range datasets {
-		for _, own := range []string{h.cfg.ImageDataset, h.cfg.ContainerDataset} {
-			if own != "" && (within(d, own) || within(own, d)) {
-				return fmt.Errorf("dataset %s: %w: the engine keeps its own in %s", d, fs.ErrInvalid, own)
-			}
+		if err := h.CheckDatasetMount(ctx, d); err != nil {
+			return err
 		}
-		if _, err := h.zfs.Get(ctx, d); err != nil {
-			return fmt.Errorf("dataset %s: %w", d, err)
+	}
+	return nil
+}
+
+// CheckDatasetMount tells why a dataset cannot be mounted into a container, nor
+// lent to it: it is not there, or has what is the engine's.
+func (h *Host) CheckDatasetMount(ctx context.Context, dataset string) error {
+	for _, own := range []string{h.cfg.ImageDataset, h.cfg.ContainerDataset, h.cfg.VolumeDataset} {
+		if own != "" && (within(dataset, own) || within(own, dataset)) {
+			return fmt.Errorf("dataset %s: %w: the engine keeps its own in %s", dataset, fs.ErrInvalid, own)
 		}
+	}
+	if _, err := h.zfs.Get(ctx, dataset); err != nil {
+		return fmt.Errorf("dataset %s: %w", dataset, err)
 	}
 	return nil
 }

@@ -66,6 +66,15 @@ func fill(ctx context.Context, dir, root, name string) error {
 	return os.Remove(full)
 }
 
+// Fillable tells whether a Fill of a volume has something to do: the volume is
+// empty, or one was cut off.
+func Fillable(dir string) (bool, error) {
+	if _, err := os.Lstat(filepath.Join(dir, fullName)); err == nil {
+		return true, nil
+	}
+	return isEmpty(dir)
+}
+
 // source is the directory of a root that a name leads to, or "".
 func source(root, name string) (string, error) {
 	r, err := inroot.Open(root)
@@ -95,7 +104,7 @@ func isEmpty(dir string) (bool, error) {
 	for {
 		names, err := f.Readdirnames(16)
 		for _, n := range names {
-			if n != partName {
+			if n != partName && n != ".zfs" { // shown where snapdir=visible
 				return false, nil
 			}
 		}

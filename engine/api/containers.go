@@ -27,7 +27,7 @@ type ContainerSpec struct {
 	Terminal   bool      `json:"terminal,omitempty"`   // main gets a pty
 	OpenStdin  bool      `json:"open_stdin,omitempty"` // main's stdin is what start or attach gives; else /dev/null
 	ReadOnly   bool      `json:"read_only,omitempty"`  // the root is mounted read-only
-	Mounts     []Mount   `json:"mounts,omitempty"`     // host files and directories to bind in
+	Mounts     []Mount   `json:"mounts,omitempty"`     // files, directories, volumes and file systems to be seen in it
 	// Networks are those to connect to; or only NetworkNone or NetworkHost. None:
 	// NetworkDefault where there is one, else NetworkNone.
 	Networks []Attachment `json:"networks,omitempty"`
@@ -52,15 +52,25 @@ type ContainerSpec struct {
 const (
 	MountBind   = "bind"   // a file or directory of the host
 	MountVolume = "volume" // a volume
+	MountTmpfs  = "tmpfs"  // an empty file system in memory, for one run
+	MountZFS    = "zfs"    // FreeBSD: a ZFS file system that is mounted nowhere else
 )
 
-// Mount is something to be seen in the container.
+// Mount is something of the host, or made for the container, to be seen in it.
 type Mount struct {
-	Type        string   `json:"type,omitempty"` // MountBind when empty
-	Source      string   `json:"source"`         // MountBind: absolute path on the host; MountVolume: its name
-	Destination string   `json:"destination"`    // absolute path in the container; made when missing
-	ReadOnly    bool     `json:"read_only,omitempty"`
-	Opened      *os.File `json:"opened,omitempty"` // Source as the caller sees it: what is mounted must be this very file
+	Type        string   `json:"type,omitempty"`      // MountBind when empty
+	Source      string   `json:"source,omitempty"`    // MountBind: absolute path on the host; MountVolume: its name, made when missing; MountZFS: the dataset
+	Destination string   `json:"destination"`         // absolute path in the container; made when missing
+	ReadOnly    bool     `json:"read_only,omitempty"` // nothing can be written through it
+	NoSUID      bool     `json:"nosuid,omitempty"`    // set-user-ID and set-group-ID have no effect
+	NoExec      bool     `json:"noexec,omitempty"`    // nothing in it can be executed
+	Subpath     string   `json:"subpath,omitempty"`   // MountBind, MountVolume: only what has this name in it; links do not lead out of it
+	NoCopy      bool     `json:"no_copy,omitempty"`   // MountVolume: not filled from the image when it is empty
+	Size        int64    `json:"size,omitempty"`      // MountTmpfs: bytes; 0 is what the host takes
+	Mode        uint32   `json:"mode,omitempty"`      // MountTmpfs: of its root; 0 is 01777
+	UID         uint32   `json:"uid,omitempty"`       // MountTmpfs: of its root
+	GID         uint32   `json:"gid,omitempty"`       // MountTmpfs: of its root
+	Opened      *os.File `json:"opened,omitempty"`    // MountBind: Source as the caller sees it: what is mounted must be this very file
 }
 
 // Container is a container as ps and inspect show it.
@@ -155,7 +165,8 @@ type StopOptions struct {
 
 // RemoveOptions say how to remove.
 type RemoveOptions struct {
-	Force bool `json:"force,omitempty"` // kill it first when it runs
+	Force   bool `json:"force,omitempty"`   // kill it first when it runs
+	Volumes bool `json:"volumes,omitempty"` // its anonymous volumes go with it
 }
 
 // ExecOptions describe a command run in a running container.

@@ -23,6 +23,7 @@ type Image struct {
 	StopSignal   string            `json:"stop_signal,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
 	ExposedPorts []string          `json:"exposed_ports,omitempty"`
+	Volumes      []string          `json:"volumes,omitempty"` // paths for which a container gets a volume
 	Warning      string            `json:"warning,omitempty"` // of a pull: why the image may not run here
 }
 

@@ -88,9 +88,11 @@ type Root struct {
 	Dir      string `json:"dir,omitempty"` // bind: the root itself
 }
 
-// Mount binds a file or directory of the host, and what is mounted below it,
-// into the root; Linux.
+// Mount is mounted into the root: a file or directory of the host with what is
+// mounted below it, or an empty file system in memory; Linux.
 type Mount struct {
+	Tmpfs *Tmpfs `json:"tmpfs,omitempty"` // in memory: FD and Source are not used
+
 	// FD is an inherited descriptor of the file or directory, which is then the
 	// very one that is mounted, whatever the names say. Open takes it over. When
 	// 0, Source is opened.
@@ -98,6 +100,16 @@ type Mount struct {
 	Source      string `json:"source,omitempty"`
 	Destination string `json:"destination"` // absolute, in the root; made when missing
 	ReadOnly    bool   `json:"read_only,omitempty"`
+	NoSUID      bool   `json:"nosuid,omitempty"` // set-user-ID and set-group-ID have no effect
+	NoExec      bool   `json:"noexec,omitempty"` // nothing in it can be executed
+}
+
+// Tmpfs is a file system in memory.
+type Tmpfs struct {
+	Size int64  `json:"size,omitempty"` // bytes; 0 is what the kernel takes
+	Mode uint32 `json:"mode"`           // of its root
+	UID  uint32 `json:"uid,omitempty"`
+	GID  uint32 `json:"gid,omitempty"`
 }
 
 // Interface is one end of a pair, whose other end is a port of a bridge of the

@@ -36,7 +36,7 @@ func (c *Config) check() error {
 		if !strings.HasPrefix(m.Destination, "/") || strings.Trim(m.Destination, "/") == "" {
 			return fmt.Errorf("mount on %q: not an absolute path below /", m.Destination)
 		}
-		if m.FD == 0 && m.Source == "" {
+		if m.FD == 0 && m.Source == "" && m.Tmpfs == nil {
 			return fmt.Errorf("mount on %s: neither descriptor nor source", m.Destination)
 		}
 	}

@@ -115,6 +115,15 @@ func openSources(c *Config) ([]int, error) {
 }
 
 func openSource(m Mount) (*ns.Tree, error) {
+	attr := ns.NoDev
+	for set, a := range map[ns.Attr]bool{ns.MountReadOnly: m.ReadOnly, ns.NoSUID: m.NoSUID, ns.NoExec: m.NoExec} {
+		if a {
+			attr |= set
+		}
+	}
+	if t := m.Tmpfs; t != nil {
+		return ns.Tmpfs(ns.TmpfsOptions{Size: t.Size, Mode: t.Mode, UID: t.UID, GID: t.GID}, attr)
+	}
 	dir, path := unix.AT_FDCWD, m.Source
 	if m.FD > 0 {
 		dir, path = m.FD, ""
@@ -124,10 +133,6 @@ func openSource(m Mount) (*ns.Tree, error) {
 	t, err := ns.Clone(dir, path)
 	if err != nil {
 		return nil, err
-	}
-	attr := ns.NoDev
-	if m.ReadOnly {
-		attr |= ns.MountReadOnly
 	}
 	if err := t.Set(attr); err != nil {
 		return nil, errors.Join(err, t.Close())

@@ -47,6 +47,13 @@ type Layers struct {
 	Volatile bool
 }
 
+// TmpfsOptions are what can be chosen about a file system in memory.
+type TmpfsOptions struct {
+	Size     int64  // bytes; 0 is what the kernel takes, half of the memory
+	Mode     uint32 // of its root directory
+	UID, GID uint32 // of its root directory
+}
+
 // DevOptions are what can be chosen about /dev.
 type DevOptions struct {
 	ShmSize int64 // bytes; 0 is 64 MiB, as with Docker

@@ -192,7 +192,7 @@ func TestSpec(t *testing.T) {
 				User: "1:2", Hostname: "h", ReadOnly: true, Networks: []api.Attachment{{Network: "host"}}, Platform: "linux/amd64", WaitMain: true,
 				Labels: map[string]string{"a": "b", "c": ""}, StopSignal: "INT", StopTimeout: &zero,
 				Mounts: []api.Mount{
-					{Source: dir, Destination: "/data", ReadOnly: true}, {Source: dir + "/env", Destination: "/env"},
+					{Type: "bind", Source: dir, Destination: "/data", ReadOnly: true}, {Type: "bind", Source: dir + "/env", Destination: "/env"},
 				},
 			},
 		},
@@ -220,7 +220,7 @@ func TestRelativeMount(t *testing.T) {
 	if r := f.xc(t, "create", "-v", ".:/here", "alpine:3"); r.code != 0 || f.first().Mounts[0].Source != dir {
 		t.Errorf("%+v", r)
 	}
-	if r := f.xc(t, "create", "-v", "data:/here", "alpine:3"); r.code != 125 || !strings.Contains(r.errout, "write ./data") {
+	if r := f.xc(t, "create", "-v", "data/none:/here", "alpine:3"); r.code != 125 || !strings.Contains(r.errout, "data/none") {
 		t.Errorf("%+v", r)
 	}
 }

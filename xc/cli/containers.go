@@ -91,6 +91,7 @@ func killCommand(a *App, f *pflag.FlagSet) action {
 func rmCommand(a *App, f *pflag.FlagSet) action {
 	var opt api.RemoveOptions
 	f.BoolVarP(&opt.Force, "force", "f", false, "kill it first when it runs")
+	f.BoolVarP(&opt.Volumes, "volumes", "v", false, "remove the volumes that were made for it, too")
 	return func(ctx context.Context, e api.Engine, args []string) error {
 		return eachArg(a.Stdout, args, func(name string) (string, error) {
 			return name, e.RemoveContainer(ctx, name, opt)

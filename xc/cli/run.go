@@ -61,6 +61,7 @@ type specFlags struct {
 	env, envFile    []string
 	volumes, labels []string
 	network         networkFlags
+	mounts, tmpfs   []string
 	stopTimeout     int
 	pull, wait      word
 	flags           *pflag.FlagSet
@@ -81,7 +82,9 @@ func bindSpec(f *pflag.FlagSet) *specFlags {
 	f.StringVarP(&s.spec.WorkDir, "workdir", "w", "", "working directory in the container")
 	f.StringVarP(&s.spec.User, "user", "u", "", "run as NAME|UID[:GROUP|GID]")
 	f.StringVar(&s.entrypoint, "entrypoint", "", "replace the image's entry point: a program, or a JSON array; empty for none")
-	f.StringArrayVarP(&s.volumes, "volume", "v", nil, "bind a file or directory: SOURCE:DESTINATION[:ro]")
+	f.StringArrayVarP(&s.volumes, "volume", "v", nil, "mount a volume, or a file or directory: [NAME|PATH:]DESTINATION[:ro,nosuid,noexec]")
+	f.StringArrayVar(&s.mounts, "mount", nil, "type=volume|bind|tmpfs|nullfs|zfs,source=...,target=...[,readonly,nosuid,noexec,subpath=...]")
+	f.StringArrayVar(&s.tmpfs, "tmpfs", nil, "mount a file system in memory: DESTINATION[:size=64m,mode=1777,...]")
 	f.StringVar(&s.spec.Hostname, "hostname", "", "host name in the container (its id when missing)")
 	f.BoolVar(&s.spec.ReadOnly, "read-only", false, "mount the root read-only")
 	s.network.bind(f, &s.spec)
@@ -126,7 +129,7 @@ func (s *specFlags) build(args []string) (spec api.ContainerSpec, closeAll func(
 	if spec.Networks, err = s.network.attachments(); err != nil {
 		return spec, closeAll, err
 	}
-	spec.Mounts, closeAll, err = mounts(s.volumes)
+	spec.Mounts, closeAll, err = mounts(s.volumes, s.mounts, s.tmpfs)
 	return spec, closeAll, err
 }
 

@@ -4,14 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/joyboyid/xc/engine/api"
 )
 
 // environment reads -e and --env-file: KEY=VALUE, or KEY for the value that it
@@ -84,57 +79,6 @@ func labels(flags []string) (map[string]string, error) {
 		}
 		m[key] = value
 	}
-	return m, nil
-}
-
-// mounts reads -v SRC:DST[:ro] and opens the sources, so that the engine can
-// make sure that it mounts what the caller sees. The files are the caller's to
-// close.
-func mounts(flags []string) (list []api.Mount, closeAll func(), err error) {
-	closeAll = func() {
-		for _, m := range list {
-			m.Opened.Close()
-		}
-	}
-	for _, v := range flags {
-		m, err := mount(v)
-		if err != nil {
-			return list, closeAll, fmt.Errorf("-v %s: %w", v, err)
-		}
-		list = append(list, m)
-	}
-	return list, closeAll, nil
-}
-
-func mount(v string) (api.Mount, error) {
-	parts := strings.Split(v, ":")
-	var m api.Mount
-	if n := len(parts); n == 3 && (parts[2] == "ro" || parts[2] == "rw") {
-		m.ReadOnly = parts[2] == "ro"
-		parts = parts[:2]
-	}
-	if len(parts) != 2 {
-		return m, fmt.Errorf("expected SOURCE:DESTINATION, SOURCE:DESTINATION:ro or :rw")
-	}
-	m.Source, m.Destination = parts[0], parts[1]
-	if !filepath.IsAbs(m.Destination) {
-		return m, fmt.Errorf("the destination %q is not an absolute path", m.Destination)
-	}
-	if !strings.ContainsRune(m.Source, '/') && m.Source != "." && m.Source != ".." {
-		return m, fmt.Errorf("the source %q is no path: there are no named volumes; write ./%s for what is in this directory", m.Source, m.Source)
-	}
-	abs, err := filepath.Abs(m.Source)
-	if err != nil {
-		return m, err
-	}
-	m.Source = abs
-	// Only to point at it: neither permission to read is needed, nor is a
-	// device or a fifo opened by it.
-	fd, err := unix.Open(abs, openPath|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return m, &os.PathError{Op: "open", Path: abs, Err: err}
-	}
-	m.Opened = os.NewFile(uintptr(fd), abs)
 	return m, nil
 }
 
