@@ -33,6 +33,7 @@ type crashJob struct {
 	Kill int  // at the n-th point, from 1; 0: print the points instead
 	Ends bool // main ends by itself with code 7, and the container removes itself
 	Nets bool // it is on a network, which is made before and removed after
+	Pubs bool // the same, and it publishes ports, from the start and later
 
 	Channel string // make and remove a channel instead
 }
@@ -83,6 +84,10 @@ func crashLife(e *engine.Engine, job crashJob) error {
 		spec.Command, spec.AutoRemove = []string{"sh", "-c", "echo ran >>/marks/ran; exit 7"}, true
 		spec.Mounts = []api.Mount{{Source: filepath.Join(job.Dir, "marks"), Destination: "/marks"}}
 	}
+	job.Nets = job.Nets || job.Pubs
+	if job.Pubs {
+		spec.Publish = crashPorts[:1]
+	}
 	if job.Nets {
 		if _, err := e.CreateNetwork(ctx, crashNetwork); err != nil {
 			return err
@@ -95,6 +100,14 @@ func crashLife(e *engine.Engine, job crashJob) error {
 	}
 	if err := e.StartContainer(ctx, c.ID, api.StartOptions{}); err != nil {
 		return err
+	}
+	if job.Pubs {
+		if _, err := e.PublishPorts(ctx, c.ID, crashPorts[1:]); err != nil {
+			return err
+		}
+		if err := e.UnpublishPorts(ctx, c.ID, crashPorts[:1]); err != nil {
+			return err
+		}
 	}
 	if job.Ends {
 		if _, err := e.WaitContainer(ctx, c.ID, api.WaitOptions{}); err != nil {
@@ -118,6 +131,9 @@ var (
 	crashNetwork     = api.NetworkSpec{Name: "crash", Subnets: []api.Subnet{{Prefix: netip.MustParsePrefix("10.72.0.0/30")}, {Prefix: netip.MustParsePrefix("fd72::/64")}}}
 	crashAttachments = []api.Attachment{{Network: "crash", Addrs: []netip.Addr{netip.MustParseAddr("fd72::7")}}}
 )
+
+// crashPorts are published: the first from the start.
+var crashPorts = []api.Port{{HostPort: 7301, Port: 80}, {HostPort: 7302, Port: 53, Protocol: "udp"}, {HostPort: 7303, Port: 80, End: 81}}
 
 func runCrashJob(t *testing.T, job crashJob) (out string, killed bool) {
 	t.Helper()

@@ -207,6 +207,9 @@ func (e *Engine) planContainer(ctx context.Context, id string, spec api.Containe
 	if err := e.planNetworks(id, &p); err != nil {
 		return p, release, err
 	}
+	if err := e.planPorts(&p, img); err != nil {
+		return p, release, err
+	}
 	if _, err := signalNumber(p.Signal); err != nil {
 		return p, release, err
 	}

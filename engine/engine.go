@@ -47,6 +47,7 @@ type Engine struct {
 	host     *host.Host
 	images   images
 	networks networks
+	ports    portTable
 	channels channels
 
 	ctx      context.Context // ends with Close

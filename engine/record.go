@@ -33,6 +33,7 @@ type plan struct {
 	Hostname string            `json:"hostname"`
 	Network  string            `json:"network"` // one of package host
 	Networks []attachment      `json:"networks,omitempty"`
+	Ports    []api.Port        `json:"ports,omitempty"` // to publish, each checked and complete but for what is chosen at a start
 	Labels   map[string]string `json:"labels,omitempty"`
 	Signal   string            `json:"signal"`  // to stop with
 	Timeout  int               `json:"timeout"` // seconds
@@ -55,11 +56,12 @@ const (
 )
 
 type state struct {
-	Phase   string    `json:"phase"`
-	Pid     int       `json:"pid,omitempty"`
-	Started time.Time `json:"started,omitzero"`
-	Exit    *api.Exit `json:"exit,omitempty"`
-	Volumes bool      `json:"volumes,omitempty"` // being removed with its anonymous volumes
+	Phase   string     `json:"phase"`
+	Pid     int        `json:"pid,omitempty"`
+	Started time.Time  `json:"started,omitzero"`
+	Ports   []api.Port `json:"ports,omitempty"` // that are published, while it runs
+	Exit    *api.Exit  `json:"exit,omitempty"`
+	Volumes bool       `json:"volumes,omitempty"` // being removed with its anonymous volumes
 }
 
 // container is one container in memory. The database follows it.
@@ -191,8 +193,10 @@ func (e *Engine) describe(c *container) api.Container {
 		LogPath: e.logPath(c.id), RootDir: e.host.RootDir(e.hostSpec(c)),
 	}
 	out.Network, out.Networks = describeConnections(p.Network, e.connections(c))
+	out.Ports = p.Ports
 	switch st.Phase {
 	case api.StateRunning:
+		out.Ports = st.Ports
 		out.JID = e.host.JID(c.id)
 	case phaseCreating, phaseStarting:
 		out.State = api.StateCreated

@@ -175,7 +175,10 @@ func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, er
 		e.cfg.Report(fmt.Errorf("container %s: find its addresses: %w", c.name(), err))
 	}
 	was, _ := c.get()
-	now := state{Phase: api.StateRunning, Pid: st.Main, Started: st.Started}
+	now := state{Phase: api.StateRunning, Pid: st.Main, Started: st.Started, Ports: was.Ports}
+	if err := e.republish(ctx, c, now.Ports); err != nil {
+		e.cfg.Report(fmt.Errorf("container %s: publish its ports again: %w", c.name(), err))
+	}
 	var happened []api.Event
 	if was.Phase == phaseStarting {
 		happened = append(happened, c.event(api.EventStart))

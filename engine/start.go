@@ -96,6 +96,12 @@ func (e *Engine) startRun(ctx context.Context, c *container, spec host.Spec, opt
 		return err
 	}
 	spec.Interfaces = interfaces(e.connections(c))
+	pub, err := e.publish(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer pub.close() // the proxy has its own
+	spec.Publish, spec.Forwards = pub.redirects, pub.forwards
 	steps, err := e.host.Run(spec, e.loopConfig(c), &loop)
 	if err != nil {
 		return err
@@ -107,7 +113,7 @@ func (e *Engine) startRun(ctx context.Context, c *container, spec host.Spec, opt
 	// Asked before, so that the run loop knows that somebody waits however
 	// soon main ends, and need not make the record durable itself.
 	end := e.askEnd(&loop)
-	if err := e.startMain(ctx, c, &loop, opt); err != nil {
+	if err := e.startMain(ctx, c, &loop, opt, pub.ports); err != nil {
 		loop.Close()
 		return err
 	}
@@ -120,8 +126,8 @@ const startTime = 2 * time.Minute
 
 // startMain starts main. The record says before that main may have run, and
 // after, that it does: main is never started twice by mistake.
-func (e *Engine) startMain(ctx context.Context, c *container, loop *host.Loop, opt api.StartOptions) error {
-	if err := e.save(ctx, c, state{Phase: phaseStarting}, nil); err != nil {
+func (e *Engine) startMain(ctx context.Context, c *container, loop *host.Loop, opt api.StartOptions, ports []api.Port) error {
+	if err := e.save(ctx, c, state{Phase: phaseStarting, Ports: ports}, nil); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
@@ -132,7 +138,7 @@ func (e *Engine) startMain(ctx context.Context, c *container, loop *host.Loop, o
 	if err != nil {
 		return commandError(err)
 	}
-	return e.save(ctx, c, state{Phase: api.StateRunning, Pid: pid, Started: time.Now().UTC()}, loop, c.event(api.EventStart))
+	return e.save(ctx, c, state{Phase: api.StateRunning, Pid: pid, Started: time.Now().UTC(), Ports: ports}, loop, c.event(api.EventStart))
 }
 
 // ready makes a run loop ready for the next start, in the background.
@@ -167,6 +173,7 @@ func (e *Engine) env(c *container) []string {
 // neverRan records a start that failed, and returns why.
 func (e *Engine) neverRan(ctx context.Context, c *container, cause error) error {
 	c.setConnections(nil)
+	e.releasePorts(c)
 	st := state{Phase: api.StateExited, Exit: &api.Exit{Code: exitCode(cause), Error: cause.Error(), At: time.Now().UTC()}}
 	if err := e.recordEnd(ctx, c, st); err != nil {
 		c.set(st, nil) // nobody may wait for a disk
@@ -233,6 +240,7 @@ func (e *Engine) finish(c *container, exit control.Exit, recorded func()) {
 	ctx := context.Background()
 	st, _ := c.get()
 	out := fromControl(exit)
+	e.ports.end(c.id)
 	ended := state{Phase: api.StateExited, Started: st.Started, Exit: &out}
 	err := e.recordEnd(ctx, c, ended)
 	if err != nil {
@@ -248,6 +256,7 @@ func (e *Engine) finish(c *container, exit control.Exit, recorded func()) {
 		err = errors.Join(err, e.unwindRun(ctx, c.id))
 	}
 	c.setConnections(nil)
+	e.releasePorts(c)
 	e.reportCleanUp(c, err)
 }
 

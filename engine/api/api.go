@@ -29,6 +29,7 @@ type Engine interface {
 	Containers
 	Images
 	Networks
+	Ports
 	Volumes
 	Channels
 	System

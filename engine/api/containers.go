@@ -36,11 +36,18 @@ type ContainerSpec struct {
 	VNET bool `json:"vnet,omitempty"`
 	// Main is the network, or the address, that the container is known by and
 	// whose gateway it uses; empty: the first.
-	Main       string            `json:"main,omitempty"`
-	Labels     map[string]string `json:"labels,omitempty"`   // over the image's
-	Params     []string          `json:"params,omitempty"`   // FreeBSD: parameters of the jail, NAME=VALUE or NAME, as jail(8) takes them
-	Datasets   []string          `json:"datasets,omitempty"` // FreeBSD: ZFS datasets that the container administers
-	AutoRemove bool              `json:"auto_remove,omitempty"`
+	Main string `json:"main,omitempty"`
+	// Publish are ports that are published on the host while it runs; PublishAll
+	// adds those that the image exposes, each on a port of the host that is free.
+	Publish    []Port `json:"publish,omitempty"`
+	PublishAll bool   `json:"publish_all,omitempty"`
+	// NoLocalProxy leaves out the process that serves published ports to the host
+	// itself, which no redirection reaches.
+	NoLocalProxy bool              `json:"no_local_proxy,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`   // over the image's
+	Params       []string          `json:"params,omitempty"`   // FreeBSD: parameters of the jail, NAME=VALUE or NAME, as jail(8) takes them
+	Datasets     []string          `json:"datasets,omitempty"` // FreeBSD: ZFS datasets that the container administers
+	AutoRemove   bool              `json:"auto_remove,omitempty"`
 	// WaitMain ends the container when main exits, as Docker does. By
 	// default it lasts until main and all descendants of main are gone.
 	WaitMain    bool   `json:"wait_main,omitempty"`
@@ -88,6 +95,7 @@ type Container struct {
 	Terminal bool              `json:"terminal,omitempty"`
 	Network  string            `json:"network"` // names, with commas between
 	Networks []Connection      `json:"networks,omitempty"`
+	Ports    []Port            `json:"ports,omitempty"` // that are published, while it runs; else those that will be
 	Mounts   []Mount           `json:"mounts,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	ReadOnly bool              `json:"read_only,omitempty"`

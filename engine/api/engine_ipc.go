@@ -49,6 +49,9 @@ const (
 	MethodNetworksInspectNetwork       = "Networks.InspectNetwork"
 	MethodNetworksRemoveNetwork        = "Networks.RemoveNetwork"
 	MethodNetworksPruneNetworks        = "Networks.PruneNetworks"
+	MethodPortsPublishPorts            = "Ports.PublishPorts"
+	MethodPortsUnpublishPorts          = "Ports.UnpublishPorts"
+	MethodPortsPublishedPorts          = "Ports.PublishedPorts"
 	MethodVolumesCreateVolume          = "Volumes.CreateVolume"
 	MethodVolumesListVolumes           = "Volumes.ListVolumes"
 	MethodVolumesInspectVolume         = "Volumes.InspectVolume"
@@ -105,6 +108,9 @@ func EngineMethods() []string {
 		MethodNetworksInspectNetwork,
 		MethodNetworksRemoveNetwork,
 		MethodNetworksPruneNetworks,
+		MethodPortsPublishPorts,
+		MethodPortsUnpublishPorts,
+		MethodPortsPublishedPorts,
 		MethodVolumesCreateVolume,
 		MethodVolumesListVolumes,
 		MethodVolumesInspectVolume,
@@ -206,6 +212,12 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineNetworksRemoveNetworkServe(ctx, impl, r)
 		case MethodNetworksPruneNetworks:
 			return engineNetworksPruneNetworksServe(ctx, impl, r)
+		case MethodPortsPublishPorts:
+			return enginePortsPublishPortsServe(ctx, impl, r)
+		case MethodPortsUnpublishPorts:
+			return enginePortsUnpublishPortsServe(ctx, impl, r)
+		case MethodPortsPublishedPorts:
+			return enginePortsPublishedPortsServe(ctx, impl, r)
 		case MethodVolumesCreateVolume:
 			return engineVolumesCreateVolumeServe(ctx, impl, r)
 		case MethodVolumesListVolumes:
@@ -1460,6 +1472,102 @@ func engineNetworksPruneNetworksServe(ctx context.Context, impl Engine, r *ipc.R
 		return nil, nil, err
 	}
 	out := engineNetworksPruneNetworksOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type enginePortsPublishPortsIn struct {
+	Name  string `json:"name"`
+	Ports []Port `json:"ports"`
+}
+
+type enginePortsPublishPortsOut struct {
+	Result []Port `json:"result"`
+}
+
+// PublishPorts calls Ports.PublishPorts.
+func (c EngineClient) PublishPorts(ctx context.Context, name string, ports []Port) ([]Port, error) {
+	in := enginePortsPublishPortsIn{
+		Name:  name,
+		Ports: ports,
+	}
+	var out enginePortsPublishPortsOut
+	got, err := c.C.Call(ctx, MethodPortsPublishPorts, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func enginePortsPublishPortsServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in enginePortsPublishPortsIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.PublishPorts(ctx, in.Name, in.Ports)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := enginePortsPublishPortsOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type enginePortsUnpublishPortsIn struct {
+	Name  string `json:"name"`
+	Ports []Port `json:"ports"`
+}
+
+// UnpublishPorts calls Ports.UnpublishPorts.
+func (c EngineClient) UnpublishPorts(ctx context.Context, name string, ports []Port) error {
+	in := enginePortsUnpublishPortsIn{
+		Name:  name,
+		Ports: ports,
+	}
+	got, err := c.C.Call(ctx, MethodPortsUnpublishPorts, in, nil, nil)
+	res := ipc.Files{List: got}
+	return res.Done(err)
+}
+
+func enginePortsUnpublishPortsServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in enginePortsUnpublishPortsIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	return nil, nil, impl.UnpublishPorts(ctx, in.Name, in.Ports)
+}
+
+type enginePortsPublishedPortsIn struct {
+	Name string `json:"name"`
+}
+
+type enginePortsPublishedPortsOut struct {
+	Result []PublishedPort `json:"result"`
+}
+
+// PublishedPorts calls Ports.PublishedPorts.
+func (c EngineClient) PublishedPorts(ctx context.Context, name string) ([]PublishedPort, error) {
+	in := enginePortsPublishedPortsIn{
+		Name: name,
+	}
+	var out enginePortsPublishedPortsOut
+	got, err := c.C.Call(ctx, MethodPortsPublishedPorts, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func enginePortsPublishedPortsServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in enginePortsPublishedPortsIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.PublishedPorts(ctx, in.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := enginePortsPublishedPortsOut{
 		Result: res0,
 	}
 	return out, nil, nil

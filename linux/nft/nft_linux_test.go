@@ -3,15 +3,11 @@ package nft
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -43,15 +39,6 @@ func run(t *testing.T, name string, arg ...string) string {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(arg, " "), err, out)
 	}
 	return string(out)
-}
-
-func ip(t *testing.T, lines string) {
-	t.Helper()
-	for l := range strings.Lines(lines) {
-		if f := strings.Fields(l); len(f) > 0 {
-			run(t, "ip", f...)
-		}
-	}
 }
 
 func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
@@ -261,165 +248,39 @@ func TestIntegrationConcurrent(t *testing.T) {
 	}
 }
 
-// stack is a network stack of its own.
-type stack struct {
-	t  *testing.T
-	ns *os.File
-}
-
-// newStack makes one with an end of a veth pair in it; the other end, named name,
-// is ours.
-func newStack(t *testing.T, name string) *stack {
-	t.Helper()
-	c := exec.Command("unshare", "-n", "sh", "-c", "echo; exec sleep 1000")
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", c.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	s := &stack{t, f}
-	s.in(noDAD)
-	noDAD()
-	run(t, "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", fmt.Sprint(c.Process.Pid))
-	run(t, "ip", "link", "set", name, "up")
-	t.Cleanup(func() { exec.Command("ip", "link", "del", name).Run() })
-	return s
-}
-
-// noDAD lets addresses of v6 be used at once in the stack of this thread.
-func noDAD() {
-	_ = os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0) // without it the test is slow to begin
-}
-
-// in calls f on a thread of this stack: what sockets it makes are of it.
-func (s *stack) in(f func()) {
-	s.t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		err := unix.Setns(int(s.ns.Fd()), unix.CLONE_NEWNET)
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *stack) ip(lines string) { s.t.Helper(); s.in(func() { ip(s.t, lines) }) }
-
-// serve answers each call with its name and who called.
-func (s *stack) serve(network, address, name string) {
-	s.t.Helper()
-	s.in(func() {
-		if strings.HasPrefix(network, "udp") {
-			c, err := net.ListenPacket(network, address)
-			if err != nil {
-				s.t.Error(err)
-				return
-			}
-			s.t.Cleanup(func() { c.Close() })
-			go func() {
-				for b := make([]byte, 100); ; {
-					_, from, err := c.ReadFrom(b)
-					if err != nil {
-						return
-					}
-					c.WriteTo([]byte(name+" "+from.(*net.UDPAddr).IP.String()), from)
-				}
-			}()
-			return
-		}
-		l, err := net.Listen(network, address)
-		if err != nil {
-			s.t.Error(err)
-			return
-		}
-		s.t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				fmt.Fprint(c, name+" "+c.RemoteAddr().(*net.TCPAddr).IP.String())
-				c.Close()
-			}
-		}()
-	})
-}
-
-// call returns what the called said; "" when nobody did.
-func (s *stack) call(network, address string) (said string) {
-	s.t.Helper()
-	s.in(func() {
-		c, err := net.DialTimeout(network, address, 500*time.Millisecond)
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(500 * time.Millisecond))
-		if strings.HasPrefix(network, "udp") {
-			c.Write([]byte("?"))
-		}
-		b, _ := io.ReadAll(io.LimitReader(c, 100))
-		said = string(b)
-	})
-	return said
-}
-
 // TestIntegrationTraffic sends real packets from an outside world, through the
 // host, to two containers on one network and one on another.
 func TestIntegrationTraffic(t *testing.T) {
 	need(t)
-	for _, f := range []string{"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"} {
-		if err := os.WriteFile(f, []byte("1"), 0); err != nil {
-			t.Skipf("forwarding cannot be allowed in this namespace: %v", err)
-		}
-	}
-	noDAD()
-	ip(t, `link add xc0 type bridge
+	testns.Forward(t)
+	testns.NoDAD()
+	testns.IP(t, `link add xc0 type bridge
 		link set xc0 up
 		addr add 10.1.0.1/24 dev xc0
 		addr add fd01::1/64 dev xc0 nodad
 		link add xc1 type bridge
 		link set xc1 up
 		addr add 10.2.0.1/24 dev xc1`)
-	t.Cleanup(func() { ip(t, "link del xc0\nlink del xc1") })
-	outside := newStack(t, "out0")
-	ip(t, `addr add 10.9.0.1/24 dev out0
+	t.Cleanup(func() { testns.IP(t, "link del xc0\nlink del xc1") })
+	outside := testns.NewStack(t, "out0")
+	testns.IP(t, `addr add 10.9.0.1/24 dev out0
 		addr add 10.9.0.5/24 dev out0
 		addr add fd09::1/64 dev out0 nodad`)
-	outside.ip(`link set lo up
-		link set eth0 up
-		addr add 10.9.0.2/24 dev eth0
+	outside.IP(t, `addr add 10.9.0.2/24 dev eth0
 		addr add 10.9.0.3/24 dev eth0
 		addr add fd09::2/64 dev eth0 nodad`)
-	member := func(name, bridge, v4, gw4, v6 string) *stack {
-		s := newStack(t, name)
+	member := func(name, bridge, v4, gw4, v6 string) *testns.Stack {
+		s := testns.NewStack(t, name)
 		run(t, "ip", "link", "set", name, "master", bridge)
 		// With br_netfilter what is for its sender is bridged, not routed.
 		run(t, "ip", "link", "set", name, "type", "bridge_slave", "hairpin", "on")
-		s.ip("link set lo up\nlink set eth0 up\naddr add " + v4 + "/24 dev eth0\nroute add default via " + gw4)
+		s.IP(t, "addr add "+v4+"/24 dev eth0\nroute add default via "+gw4)
 		if v6 != "" {
-			s.ip("addr add " + v6 + "/64 dev eth0 nodad\nroute add default via fd01::1")
+			s.IP(t, "addr add "+v6+"/64 dev eth0 nodad\nroute add default via fd01::1")
 		}
 		for _, network := range []string{"tcp", "udp"} {
 			for _, port := range []string{"80", "81", "82", "8000"} {
-				s.serve(network, ":"+port, name+" "+port)
+				s.Serve(t, network, ":"+port, name+" "+port)
 			}
 		}
 		return s
@@ -427,7 +288,7 @@ func TestIntegrationTraffic(t *testing.T) {
 	a := member("a0", "xc0", "10.1.0.2", "10.1.0.1", "fd01::2")
 	b := member("b0", "xc0", "10.1.0.3", "10.1.0.1", "fd01::3")
 	c := member("c0", "xc1", "10.2.0.2", "10.2.0.1", "")
-	outside.serve("tcp4", ":7", "outside")
+	outside.Serve(t, "tcp4", ":7", "outside")
 
 	table := Table{Name: "xc-traffic"}
 	t.Cleanup(func() { table.Delete() })
@@ -457,7 +318,7 @@ func TestIntegrationTraffic(t *testing.T) {
 	}
 	tests := []struct {
 		name             string
-		from             *stack
+		from             *testns.Stack
 		network, address string
 		want             string
 	}{
@@ -486,18 +347,16 @@ func TestIntegrationTraffic(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.from.t = t
-			if got := tt.from.call(tt.network, tt.address); got != tt.want {
+			if got := tt.from.Call(t, tt.network, tt.address); got != tt.want {
 				t.Errorf("%s %s: %q, want %q\n%s", tt.network, tt.address, got, tt.want, run(t, "nft", "list", "table", "inet", table.Name))
 			}
 		})
 	}
-	outside.t = t
 	// What stays keeps its count; what goes is not to be reached any more.
 	if err := table.SetSite(Site{Name: "a", Redirects: sites[0].Redirects[:1]}); err != nil {
 		t.Fatal(err)
 	}
-	outside.call("tcp", "10.9.0.1:8080")
+	outside.Call(t, "tcp", "10.9.0.1:8080")
 	counts, err := table.Counts("a")
 	if err != nil || len(counts) != 1 || counts[0] != (Count{"tcp *:8080 > 10.1.0.2:80", 4}) {
 		t.Errorf("counts %v, %v", counts, err)
@@ -506,7 +365,7 @@ func TestIntegrationTraffic(t *testing.T) {
 		t.Fatal(err)
 	}
 	for address, want := range map[string]string{"10.9.0.1:8080": "", "10.9.0.1:180": "b0 80 10.9.0.2"} {
-		if got := outside.call("tcp", address); got != want {
+		if got := outside.Call(t, "tcp", address); got != want {
 			t.Errorf("after site a has gone: %s: %q", address, got)
 		}
 	}

@@ -272,10 +272,10 @@ func TestTables(t *testing.T) {
 	f.images = append(f.images, api.Image{ID: "sha256:" + strings.Repeat("ef", 32), Created: time.Now().Add(-49 * time.Hour), Size: 999})
 	f.mu.Unlock()
 	for args, want := range map[string]string{
-		"ps": "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    ADDRESS   NAMES\n",
-		"ps -a": "CONTAINER ID   IMAGE      COMMAND                  CREATED         STATUS                              ADDRESS   NAMES\n" +
-			"c00000000000   alpine:3   \"sh -c a rather long…\"   5 minutes ago   Created                                       made\n" +
-			"c00000000001   alpine:3   \"exit 3\"                 5 minutes ago   Exited (3) Less than a second ago             done\n",
+		"ps": "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     ADDRESS   NAMES\n",
+		"ps -a": "CONTAINER ID   IMAGE      COMMAND                  CREATED         STATUS                              PORTS     ADDRESS   NAMES\n" +
+			"c00000000000   alpine:3   \"sh -c a rather long…\"   5 minutes ago   Created                                                 made\n" +
+			"c00000000001   alpine:3   \"exit 3\"                 5 minutes ago   Exited (3) Less than a second ago                       done\n",
 		"ps -aq": "c00000000000\nc00000000001\n",
 		"ps -a --no-trunc --format {{.Command}}|{{.Labels}}": "\"sh -c a rather long command\"|\n\"exit 3\"|\n",
 		"images":                             "REPOSITORY   TAG       IMAGE ID       CREATED      SIZE\nalpine       3         abababababab   N/A          7.65MB\n<none>       <none>    efefefefefef   2 days ago   999B\n",

@@ -36,6 +36,7 @@ func commands() []command {
 	list = append(list, containerCommands()...)
 	list = append(list, imageCommands()...)
 	list = append(list, networkCommands()...)
+	list = append(list, portCommands()...)
 	list = append(list, commitCommands()...)
 	list = append(list, volumeCommands()...)
 	list = append(list, channelCommands()...)

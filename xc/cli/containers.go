@@ -157,15 +157,16 @@ type psRow struct {
 	Networks   string
 	Address    string // the main one
 	Addresses  string
+	Ports      string
 	Labels     string
 	Pid        string
 }
 
-const psTable = `table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Address}}\t{{.Names}}`
+const psTable = `table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Address}}\t{{.Names}}`
 
 var psHeader = psRow{
 	ID: "CONTAINER ID", Names: "NAMES", Image: "IMAGE", Command: "COMMAND", CreatedAt: "CREATED AT", RunningFor: "CREATED",
-	State: "STATE", Status: "STATUS", Networks: "NETWORKS", Address: "ADDRESS", Addresses: "ADDRESSES", Labels: "LABELS", Pid: "PID",
+	State: "STATE", Status: "STATUS", Networks: "NETWORKS", Address: "ADDRESS", Addresses: "ADDRESSES", Ports: "PORTS", Labels: "LABELS", Pid: "PID",
 }
 
 func psCommand(a *App, f *pflag.FlagSet) action {
@@ -200,6 +201,9 @@ func newPsRow(c api.Container, now time.Time, whole bool) psRow {
 	}
 	main, all := addresses(c)
 	r.Address, r.Addresses = main, strings.Join(all, ",")
+	if c.State == api.StateRunning {
+		r.Ports = portWords(c.Ports)
+	}
 	if c.Image == "" {
 		r.Image = c.Rootfs
 	}

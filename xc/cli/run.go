@@ -62,6 +62,7 @@ type specFlags struct {
 	volumes, labels []string
 	network         networkFlags
 	mounts, tmpfs   []string
+	publish         []string
 	stopTimeout     int
 	pull, wait      word
 	flags           *pflag.FlagSet
@@ -88,6 +89,7 @@ func bindSpec(f *pflag.FlagSet) *specFlags {
 	f.StringVar(&s.spec.Hostname, "hostname", "", "host name in the container (its id when missing)")
 	f.BoolVar(&s.spec.ReadOnly, "read-only", false, "mount the root read-only")
 	s.network.bind(f, &s.spec)
+	s.bindPorts(f)
 	f.StringVar(&s.spec.Rootfs, "rootfs", "", "use this directory as root, as it is, instead of an image")
 	f.StringVar(&s.spec.Platform, "platform", "", "os/arch[/variant] of the image")
 	f.StringArrayVarP(&s.spec.Params, "option", "o", nil, "FreeBSD: a parameter of the jail, NAME=VALUE or NAME: see jail(8)")
@@ -127,6 +129,9 @@ func (s *specFlags) build(args []string) (spec api.ContainerSpec, closeAll func(
 		return spec, closeAll, err
 	}
 	if spec.Networks, err = s.network.attachments(); err != nil {
+		return spec, closeAll, err
+	}
+	if spec.Publish, err = parsePorts(s.publish); err != nil {
 		return spec, closeAll, err
 	}
 	spec.Mounts, closeAll, err = mounts(s.volumes, s.mounts, s.tmpfs)
