@@ -79,5 +79,6 @@ func (e *Engine) RenameContainer(ctx context.Context, name, to string) error {
 		return fmt.Errorf("rename container %s: %w", c.name(), err)
 	}
 	c.called.Store(&to)
+	e.tellAll()
 	return nil
 }

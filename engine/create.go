@@ -245,7 +245,7 @@ func (p *plan) checkWords(id string) error {
 	if err := checkTimeout(p.Timeout); err != nil {
 		return err
 	}
-	return checkStrings(spec)
+	return errors.Join(checkNames(spec), checkStrings(spec))
 }
 
 // maxWords bounds what a spec may say, in bytes: less than a call may carry.

@@ -49,6 +49,7 @@ type Engine struct {
 	networks networks
 	ports    portTable
 	channels channels
+	names    names
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc

@@ -18,6 +18,7 @@ func (e *Engine) hostSpec(c *container) host.Spec {
 	for _, m := range c.plan.Spec.Mounts {
 		s.Mounts = append(s.Mounts, hostMount(m))
 	}
+	s.Mounts = append(s.Mounts, e.nameMounts(c)...)
 	return s
 }
 

@@ -68,6 +68,7 @@ func (e *Engine) recover(ctx context.Context) error {
 		})
 	}
 	err = group.Wait() // always nil
+	e.tellAll()
 	running := map[string]bool{}
 	for id := range ids {
 		pending, perr := e.site(id).Run.Pending(ctx)
@@ -208,6 +209,7 @@ func (e *Engine) adoptLater(c *container, path string) {
 		if err != nil {
 			continue
 		}
+		e.tellAll()
 		if !adopted {
 			st, _ := c.get()
 			if err := e.recoverEnded(context.Background(), c, st); err != nil {

@@ -102,6 +102,9 @@ func (e *Engine) startRun(ctx context.Context, c *container, spec host.Spec, opt
 	}
 	defer pub.close() // the proxy has its own
 	spec.Publish, spec.Forwards = pub.redirects, pub.forwards
+	if err := e.startNames(c); err != nil {
+		return err
+	}
 	steps, err := e.host.Run(spec, e.loopConfig(c), &loop)
 	if err != nil {
 		return err
@@ -172,7 +175,7 @@ func (e *Engine) env(c *container) []string {
 
 // neverRan records a start that failed, and returns why.
 func (e *Engine) neverRan(ctx context.Context, c *container, cause error) error {
-	c.setConnections(nil)
+	e.disconnect(c)
 	e.releasePorts(c)
 	st := state{Phase: api.StateExited, Exit: &api.Exit{Code: exitCode(cause), Error: cause.Error(), At: time.Now().UTC()}}
 	if err := e.recordEnd(ctx, c, st); err != nil {
@@ -255,7 +258,7 @@ func (e *Engine) finish(c *container, exit control.Exit, recorded func()) {
 	} else {
 		err = errors.Join(err, e.unwindRun(ctx, c.id))
 	}
-	c.setConnections(nil)
+	e.disconnect(c)
 	e.releasePorts(c)
 	e.reportCleanUp(c, err)
 }

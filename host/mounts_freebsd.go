@@ -23,6 +23,11 @@ import (
 // is mounted below it is ours to unmount, wherever links in it have led to.
 func (h *Host) mountStep(s Spec, o jailOptions, root string) site.Step {
 	return step(kindMounts, thing{Path: root}, func(context.Context) error {
+		s, closeOwn, err := openOwn(s)
+		if err != nil {
+			return err
+		}
+		defer closeOwn()
 		if h.mountsRoot(s) {
 			if err := h.mountRoot(s, o, root); err != nil {
 				return err
@@ -40,6 +45,29 @@ func (h *Host) mountStep(s Spec, o jailOptions, root string) site.Step {
 		}
 		return nil
 	})
+}
+
+// openOwn opens the files of the engine's own among the mounts.
+func openOwn(s Spec) (opened Spec, closeAll func(), err error) {
+	var files []*os.File
+	closeAll = func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+	s.Mounts = slices.Clone(s.Mounts)
+	for i := range s.Mounts {
+		m := &s.Mounts[i]
+		if m.File != nil || m.Tmpfs != nil || m.Dataset != "" {
+			continue
+		}
+		if m.File, err = OpenSource(m.Source); err != nil {
+			closeAll()
+			return s, func() {}, fmt.Errorf("mount on %s: %w", m.Destination, err)
+		}
+		files = append(files, m.File)
+	}
+	return s, closeAll, nil
 }
 
 // insider is a mount inside a root; Path is the name in there.
@@ -189,14 +217,10 @@ func makePoint(r *inroot.Root, dst string, src *os.File) error {
 		switch mode := info.Mode(); {
 		case mode.IsDir():
 		case mode.IsRegular():
-			if err := r.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
-				return err
+			if _, err := r.Stat(dst); err == nil {
+				return nil // may be read-only by now
 			}
-			f, err := r.OpenFile(dst, os.O_WRONLY|os.O_CREATE, 0o644)
-			if err != nil {
-				return err
-			}
-			return f.Close()
+			return r.Touch(dst, 0o644)
 		default:
 			return fmt.Errorf("mount %s: %w: nullfs mounts directories and regular files; mount the directory it is in", dst, fs.ErrInvalid)
 		}

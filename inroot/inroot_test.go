@@ -268,3 +268,32 @@ func TestLookPath(t *testing.T) {
 		}
 	}
 }
+
+func TestTouch(t *testing.T) {
+	r, secret := outside(t, "etc/", "etc/resolv.conf -> ../run/systemd/resolv.conf", "etc/hosts -> /var/hosts", "etc/two -> resolv.conf",
+		"dir/", "f", "there -> f", "away -> ../../secret", "loop -> loop", "sub -> etc")
+	for name, leads := range map[string]string{
+		"new": "/new", "a/b/c": "/a/b/c", "f": "/f", "there": "/f", "etc/resolv.conf": "/run/systemd/resolv.conf",
+		"etc/hosts": "/var/hosts", "etc/two": "/run/systemd/resolv.conf", "away": "/secret", "sub/x": "/etc/x",
+	} {
+		for range 2 {
+			if err := r.Touch(name, 0o600); err != nil {
+				t.Errorf("Touch(%q): %v", name, err)
+			}
+		}
+		if path, err := r.Look(name); err != nil || path != leads {
+			t.Errorf("Touch(%q) made %q, want %q: %v", name, path, leads, err)
+		}
+	}
+	if b, err := os.ReadFile(secret); err != nil || string(b) != "secret" {
+		t.Errorf("the secret: %q %v", b, err)
+	}
+	if b, err := r.ReadFile("f", 10); err != nil || string(b) != "f" {
+		t.Errorf("what was there: %q %v", b, err)
+	}
+	for name, want := range map[string]error{"loop": unix.ELOOP, "f/x": unix.ENOTDIR, "dir": unix.EISDIR} {
+		if err := r.Touch(name, 0o600); !errors.Is(err, want) {
+			t.Errorf("Touch(%q): %v", name, err)
+		}
+	}
+}

@@ -1,10 +1,12 @@
 package inroot
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -105,6 +107,33 @@ func (r *Root) MkdirAll(name string, perm fs.FileMode) error {
 		return err
 	}
 	return dir.Close()
+}
+
+// Touch makes the file name, with perm (less the umask), unless there is one, and the directories above it that are missing, with 0755. Links are
+// followed, and where one leads to nothing, the file is made there.
+func (r *Root) Touch(name string, perm fs.FileMode) error {
+	for range MaxLinks {
+		if err := r.MkdirAll(path.Dir(name), 0o755); err != nil {
+			return err
+		}
+		f, err := r.OpenFile(name, unix.O_RDONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_NOCTTY, perm)
+		if err == nil {
+			return f.Close()
+		}
+		link, lerr := r.Readlink(name)
+		if !errors.Is(err, unix.ENOENT) || lerr != nil {
+			return err
+		}
+		if !path.IsAbs(link) {
+			dir, err := r.Look(path.Dir(name))
+			if err != nil {
+				return err
+			}
+			link = path.Join(dir, link)
+		}
+		name = link
+	}
+	return &fs.PathError{Op: "touch", Path: name, Err: unix.ELOOP}
 }
 
 // Remove removes the file, link (not what it leads to) or empty directory name.

@@ -36,7 +36,10 @@ type ContainerSpec struct {
 	VNET bool `json:"vnet,omitempty"`
 	// Main is the network, or the address, that the container is known by and
 	// whose gateway it uses; empty: the first.
-	Main string `json:"main,omitempty"`
+	Main    string      `json:"main,omitempty"`
+	Aliases []string    `json:"aliases,omitempty"` // names on its networks, beside its own
+	Hosts   []HostEntry `json:"hosts,omitempty"`   // further lines of /etc/hosts
+	DNS     DNS         `json:"dns,omitzero"`      // instead of what the host's resolv.conf says
 	// Publish are ports that are published on the host while it runs; PublishAll
 	// adds those that the image exposes, each on a port of the host that is free.
 	Publish    []Port `json:"publish,omitempty"`

@@ -81,6 +81,20 @@ type Attachment struct {
 	MAC     string       `json:"mac,omitempty"`   // of its interface, as 02:00:00:00:00:01; empty: made of its id
 }
 
+// HostEntry is a line of /etc/hosts.
+type HostEntry struct {
+	Name string     `json:"name"`
+	Addr netip.Addr `json:"addr,omitzero"` // zero: this host, by the gateways of the container's networks
+}
+
+// DNS says how names are looked up: resolv.conf(5). What is empty is as on the
+// host.
+type DNS struct {
+	Servers []netip.Addr `json:"servers,omitempty"`
+	Search  []string     `json:"search,omitempty"` // domains; ".": none
+	Options []string     `json:"options,omitempty"`
+}
+
 // Connection is an attachment as inspect shows it.
 type Connection struct {
 	Network   string         `json:"network"`

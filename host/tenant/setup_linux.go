@@ -2,7 +2,6 @@ package tenant
 
 import (
 	"errors"
-	"path"
 
 	"github.com/joyboyid/xc/inroot"
 	"github.com/joyboyid/xc/linux/ns"
@@ -175,9 +174,7 @@ func mountPoint(name string, dir bool) (int, error) {
 	if dir {
 		err = root.MkdirAll(name, 0o755)
 	} else if _, serr := root.Stat(name); errors.Is(serr, unix.ENOENT) {
-		if err = root.MkdirAll(path.Dir(name), 0o755); err == nil {
-			err = touch(root, name)
-		}
+		err = root.Touch(name, 0o644)
 	}
 	if err != nil {
 		return -1, err
@@ -185,14 +182,6 @@ func mountPoint(name string, dir bool) (int, error) {
 	return unix.Openat2(unix.AT_FDCWD, name, &unix.OpenHow{
 		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
-}
-
-func touch(root *inroot.Root, name string) error {
-	f, err := root.OpenFile(name, unix.O_RDONLY|unix.O_CREAT|unix.O_NONBLOCK|unix.O_NOCTTY, 0o644)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // prepare works out once what all starts need.

@@ -238,6 +238,7 @@ func networkPruneCommand(a *App, _ *pflag.FlagSet) action {
 type networkFlags struct {
 	networks     []string
 	ip, ip6, mac string
+	dns, hosts   []string
 }
 
 func (n *networkFlags) bind(f *pflag.FlagSet, spec *api.ContainerSpec) {
@@ -246,6 +247,11 @@ func (n *networkFlags) bind(f *pflag.FlagSet, spec *api.ContainerSpec) {
 	f.StringVar(&n.ip6, "ip6", "", "IPv6 address on the first network")
 	f.StringVar(&n.mac, "mac-address", "", "MAC address of the interface on the first network")
 	f.StringVar(&spec.Main, "main-address", "", "the network, or its address, that the container is known by and whose gateway it uses (the first)")
+	f.StringArrayVar(&spec.Aliases, "network-alias", nil, "further name on its networks")
+	f.StringArrayVar(&n.dns, "dns", nil, "address of a DNS server (instead of the host's)")
+	f.StringArrayVar(&spec.DNS.Search, "dns-search", nil, "domain to look names up in; . for none")
+	f.StringArrayVar(&spec.DNS.Options, "dns-option", nil, "an option of resolv.conf(5)")
+	f.StringArrayVar(&n.hosts, "add-host", nil, "a line of /etc/hosts: NAME:ADDRESS; the address host-gateway is this host's on the container's networks")
 	f.BoolVar(&spec.VNET, "vnet", false, "FreeBSD: a network stack of its own, also where networks have an alias interface")
 }
 
@@ -291,6 +297,33 @@ func (n *networkFlags) attachments() ([]api.Attachment, error) {
 	}
 	list[0].MAC = n.mac
 	return list, nil
+}
+
+// lookups reads --dns and --add-host.
+func (n *networkFlags) lookups(spec *api.ContainerSpec) error {
+	for _, text := range n.dns {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return fmt.Errorf("--dns %s: it is no address", text)
+		}
+		spec.DNS.Servers = append(spec.DNS.Servers, a)
+	}
+	for _, text := range n.hosts {
+		name, addr, found := strings.Cut(text, ":")
+		h := api.HostEntry{Name: name}
+		if !found || name == "" {
+			return fmt.Errorf("--add-host %q: expected NAME:ADDRESS", text)
+		}
+		if addr != "host-gateway" {
+			a, err := netip.ParseAddr(strings.Trim(addr, "[]"))
+			if err != nil {
+				return fmt.Errorf("--add-host %s: %q is no address", text, addr)
+			}
+			h.Addr = a
+		}
+		spec.Hosts = append(spec.Hosts, h)
+	}
+	return nil
 }
 
 // addresses are those of a container, the main one apart.

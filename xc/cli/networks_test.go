@@ -161,6 +161,38 @@ func TestContainerNetworks(t *testing.T) {
 	}
 }
 
+func TestNames(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want api.ContainerSpec
+		says string
+	}{
+		{
+			"--dns 10.0.0.1 --dns fd00::1 --dns-search a.example --dns-search b.example --dns-option ndots:2 --add-host db:10.0.0.9 --add-host six:fd00::9 --add-host host:host-gateway --network-alias www",
+			api.ContainerSpec{
+				DNS:     api.DNS{Servers: []netip.Addr{addr("10.0.0.1"), addr("fd00::1")}, Search: []string{"a.example", "b.example"}, Options: []string{"ndots:2"}},
+				Hosts:   []api.HostEntry{{Name: "db", Addr: addr("10.0.0.9")}, {Name: "six", Addr: addr("fd00::9")}, {Name: "host"}},
+				Aliases: []string{"www"},
+			}, "",
+		},
+		{"--dns one", api.ContainerSpec{}, "no address"},
+		{"--add-host db", api.ContainerSpec{}, "expected NAME:ADDRESS"},
+		{"--add-host db:x", api.ContainerSpec{}, `"x" is no address`},
+	} {
+		f := newFake(t)
+		r := f.xc(t, slices.Concat([]string{"create"}, strings.Fields(c.args), []string{"alpine:3"})...)
+		if c.says != "" {
+			if r.code != 125 || !strings.Contains(r.errout, c.says) {
+				t.Errorf("%s: %+v", c.args, r)
+			}
+			continue
+		}
+		if got := f.first(); r.code != 0 || !reflect.DeepEqual(got.DNS, c.want.DNS) || !reflect.DeepEqual(got.Hosts, c.want.Hosts) || !reflect.DeepEqual(got.Aliases, c.want.Aliases) {
+			t.Errorf("%s: %+v %+v", c.args, r, got)
+		}
+	}
+}
+
 func TestAddressesInPs(t *testing.T) {
 	f := newFake(t)
 	if r := f.xc(t, "create", "--name", "web", "alpine:3"); r.code != 0 {

@@ -131,6 +131,9 @@ func (s *specFlags) build(args []string) (spec api.ContainerSpec, closeAll func(
 	if spec.Networks, err = s.network.attachments(); err != nil {
 		return spec, closeAll, err
 	}
+	if err := s.network.lookups(&spec); err != nil {
+		return spec, closeAll, err
+	}
 	if spec.Publish, err = parsePorts(s.publish); err != nil {
 		return spec, closeAll, err
 	}
