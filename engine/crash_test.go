@@ -79,7 +79,7 @@ func crashLife(e *engine.Engine, job crashJob) error {
 	if job.Channel != "" {
 		return crashChannel(ctx, e, job.Channel)
 	}
-	spec := api.ContainerSpec{Name: "c", Image: "root", Command: []string{"sleep", "1000"}}
+	spec := api.ContainerSpec{Name: "c", Image: "root", Command: []string{"sleep", "1000"}, Limits: api.Limits{Pids: 100, Memory: 1 << 30}}
 	if job.Ends {
 		spec.Command, spec.AutoRemove = []string{"sh", "-c", "echo ran >>/marks/ran; exit 7"}, true
 		spec.Mounts = []api.Mount{{Source: filepath.Join(job.Dir, "marks"), Destination: "/marks"}}

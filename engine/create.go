@@ -194,6 +194,9 @@ func (e *Engine) planContainer(ctx context.Context, id string, spec api.Containe
 	if err := e.host.CheckJail(ctx, spec.Params, spec.Datasets); err != nil {
 		return p, func() {}, err
 	}
+	if err := e.host.CheckLimits(hostLimits(spec.Limits)); err != nil {
+		return p, func() {}, err
+	}
 	img, release, err := e.planRoot(ctx, &p)
 	if err != nil {
 		return p, release, err

@@ -3,7 +3,9 @@ package engine
 import (
 	"encoding/json"
 
+	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/host"
+	"github.com/joyboyid/xc/site/control"
 	"github.com/joyboyid/xc/site/runloop"
 )
 
@@ -12,7 +14,7 @@ func (e *Engine) hostSpec(c *container) host.Spec {
 	s := host.Spec{
 		ID: c.id, Chain: c.plan.Chain, Dir: c.plan.Spec.Rootfs, ReadOnly: c.plan.Spec.ReadOnly, Volatile: c.plan.Spec.AutoRemove,
 		Hostname: c.plan.Hostname, Network: c.plan.Network, Linux: c.plan.Linux, Log: e.logPath(c.id),
-		Params: c.plan.Spec.Params, Datasets: c.plan.Spec.Datasets,
+		Params: c.plan.Spec.Params, Datasets: c.plan.Spec.Datasets, Limits: hostLimits(c.plan.Spec.Limits),
 	}
 	s.Interfaces = interfaces(e.connections(c))
 	for _, m := range c.plan.Spec.Mounts {
@@ -20,6 +22,18 @@ func (e *Engine) hostSpec(c *container) host.Spec {
 	}
 	s.Mounts = append(s.Mounts, e.nameMounts(c)...)
 	return s
+}
+
+func hostLimits(l api.Limits) host.Limits {
+	return host.Limits{Memory: l.Memory, CPUs: l.CPUs, Pids: l.Pids, Each: ulimits(l.Ulimits)}
+}
+
+func ulimits(list []api.Ulimit) []control.Ulimit {
+	out := make([]control.Ulimit, 0, len(list))
+	for _, u := range list {
+		out = append(out, control.Ulimit(u))
+	}
+	return out
 }
 
 // loopConfig is the run loop's configuration, but for its tenant's.

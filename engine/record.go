@@ -188,7 +188,7 @@ func (e *Engine) describe(c *container) api.Container {
 		ID: c.id, Name: c.name(), Image: p.Image, ImageID: p.ImageID, Rootfs: p.Spec.Rootfs,
 		Args: p.Args, Env: p.Env, WorkDir: p.WorkDir, User: p.User, Hostname: p.Hostname,
 		Terminal: p.Spec.Terminal, Mounts: p.Spec.Mounts, Labels: p.Labels,
-		ReadOnly: p.Spec.ReadOnly, Params: p.Spec.Params, Datasets: p.Spec.Datasets, AutoRm: p.Spec.AutoRemove, Created: c.created,
+		ReadOnly: p.Spec.ReadOnly, Params: p.Spec.Params, Datasets: p.Spec.Datasets, Limits: p.Spec.Limits, AutoRm: p.Spec.AutoRemove, Created: c.created,
 		State: st.Phase, Pid: st.Pid, Started: st.Started, Exit: st.Exit,
 		LogPath: e.logPath(c.id), RootDir: e.host.RootDir(e.hostSpec(c)),
 	}

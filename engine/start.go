@@ -165,6 +165,7 @@ func (e *Engine) mainProcess(c *container, size api.Size) control.Process {
 	return control.Process{
 		Args: c.plan.Args, Env: e.env(c), Dir: c.plan.WorkDir, User: c.plan.User,
 		Terminal: c.plan.Spec.Terminal, Size: control.Size(size), WaitMain: c.plan.Spec.WaitMain, OpenStdin: c.plan.Spec.OpenStdin,
+		Ulimits: ulimits(c.plan.Spec.Limits.Ulimits),
 	}
 }
 
@@ -244,6 +245,8 @@ func (e *Engine) finish(c *container, exit control.Exit, recorded func()) {
 	st, _ := c.get()
 	out := fromControl(exit)
 	e.ports.end(c.id)
+	oom, oomErr := e.host.OutOfMemory(e.hostSpec(c))
+	out.OOM = oom
 	ended := state{Phase: api.StateExited, Started: st.Started, Exit: &out}
 	err := e.recordEnd(ctx, c, ended)
 	if err != nil {
@@ -260,7 +263,7 @@ func (e *Engine) finish(c *container, exit control.Exit, recorded func()) {
 	}
 	e.disconnect(c)
 	e.releasePorts(c)
-	e.reportCleanUp(c, err)
+	e.reportCleanUp(c, errors.Join(err, oomErr))
 }
 
 func (e *Engine) reportCleanUp(c *container, err error) {

@@ -24,7 +24,7 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 	p := control.Process{
 		ID: opt.ID, Args: opt.Args, Env: environment(e.env(c), opt.Env, c.plan.Hostname, opt.Terminal),
 		Dir: cmp.Or(opt.WorkDir, c.plan.WorkDir), User: cmp.Or(opt.User, c.plan.User),
-		Terminal: opt.Terminal, Size: control.Size(opt.Size),
+		Terminal: opt.Terminal, Size: control.Size(opt.Size), Ulimits: ulimits(c.plan.Spec.Limits.Ulimits),
 	}
 	e.tell(c.execEvent(api.EventExec, opt))
 	exit, err := loop.Control.Exec(ctx, p, control.Stdio(opt.Stdio))

@@ -83,7 +83,7 @@ func cgroupNeeds() []need {
 	}}
 	for _, c := range [][2]string{
 		{"memory", "limits of memory"}, {"pids", "limits of the number of processes"},
-		{"cpu", "shares and limits of processor time"}, {"io", "limits of disk throughput"},
+		{"cpu", "limits of processor time"}, {"io", "limits of disk throughput"},
 	} {
 		list = append(list, need{
 			area: "cgroup", name: "controller " + c[0], purpose: c[1], look: controller(c[0]),
@@ -197,27 +197,13 @@ func sysctlOn(path string) func(context.Context) (bool, string, error) {
 // of version 1.
 func controller(name string) func(context.Context) (bool, string, error) {
 	return func(context.Context) (bool, string, error) {
-		if dir, err := cgroup.Find(); err == nil {
-			b, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
-			if err != nil {
-				return false, "", err
-			}
-			if slices.Contains(strings.Fields(string(b)), name) {
-				return true, "cgroup2", nil
-			}
-		}
-		b, err := os.ReadFile("/proc/self/cgroup")
-		if err != nil {
+		c, err := cgroup.Controller(name)
+		switch {
+		case errors.Is(err, errors.ErrUnsupported):
+			return false, err.Error(), nil
+		case err != nil:
 			return false, "", err
 		}
-		if name == "io" {
-			name = "blkio" // as version 1 calls it
-		}
-		for line := range strings.Lines(string(b)) {
-			if f := strings.SplitN(line, ":", 3); len(f) == 3 && slices.Contains(strings.Split(f[1], ","), name) {
-				return true, "cgroup version 1", nil
-			}
-		}
-		return false, "", nil
+		return true, fmt.Sprintf("version %d, %s", c.Version, c.Dir), nil
 	}
 }

@@ -63,6 +63,7 @@ type Spec struct {
 	Forwards   []proxy.Forward // sockets of published ports, for the site's proxy
 	Params     []string        // FreeBSD: parameters of the jail, as jail(8) takes them
 	Datasets   []string        // FreeBSD: datasets that the jail administers
+	Limits     Limits
 }
 
 // Mount is mounted into the root: a file or directory of the host, or what one

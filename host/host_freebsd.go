@@ -31,6 +31,7 @@ const (
 	kindMounts  = "mounts"  // path: a root, with what is mounted in it
 	kindJail    = "jail"    // name
 	kindDataset = "dataset" // path: lent to the jail of that name
+	kindRules   = "rctl"    // name: a jail, with limits
 )
 
 // Host is this machine. It is safe for concurrent use.
@@ -142,6 +143,7 @@ func (h *Host) Table() site.Table {
 		kindMounts:  undo(h.removeMounts),
 		kindJail:    undo(h.removeJail),
 		kindDataset: undo(h.returnDataset),
+		kindRules:   undo(h.removeRules),
 		kindRunLoop: undo(removeLoop),
 		kindPublish: undo(h.removePublish),
 		kindProxy:   undo(h.removeProxy),
@@ -178,7 +180,7 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 		}
 		return loopback(id)
 	})}
-	steps = slices.Concat(steps, network, h.datasetSteps(s, name), h.publishSteps(s))
+	steps = slices.Concat(h.limitSteps(s, name), steps, network, h.datasetSteps(s, name), h.publishSteps(s))
 	// The jail's number is known when the run loop is started.
 	configure := func() (runloop.Config, error) {
 		info, err := jail.Lookup(name)

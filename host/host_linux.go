@@ -22,7 +22,11 @@ import (
 	"github.com/joyboyid/xc/site/runloop"
 )
 
-const kindCgroup = "cgroup" // path: a site's group
+// Kinds of undos of this host.
+const (
+	kindCgroup    = "cgroup"    // path: a site's group
+	kindCgroupOne = "cgroup-v1" // path: the same in a hierarchy of version 1
+)
 
 // Host is this machine. It is safe for concurrent use.
 type Host struct {
@@ -130,6 +134,7 @@ func (h *Host) Table() site.Table {
 		kindView:    undo(func(context.Context, thing) error { return nil }),
 
 		kindInterface: undo(h.removeInterface),
+		kindCgroupOne: undo(h.removeCgroupOne),
 	}
 }
 
@@ -178,7 +183,11 @@ func (h *Host) runSteps(s Spec, spare *started, config func(tenant json.RawMessa
 			return h.makeGroup(s.ID)
 		}))
 	}
-	var err error
+	limits, err := h.limitSteps(s, &t)
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, limits...)
 	if t.Root, err = h.root(s); err != nil {
 		return nil, err
 	}
@@ -250,8 +259,10 @@ func (h *Host) RootDir(s Spec) string {
 
 // cgroup is the group of a site.
 func (h *Host) cgroup(id string) string {
-	return filepath.Join(h.cgroups, "xc-"+h.cfg.Tag+"-"+id)
+	return filepath.Join(h.cgroups, h.groupName(id))
 }
+
+func (h *Host) groupName(id string) string { return "xc-" + h.cfg.Tag + "-" + id }
 
 // makeGroup makes the group of a site.
 func (h *Host) makeGroup(id string) error {
@@ -281,9 +292,15 @@ func (h *Host) loopEnv(id string) []string {
 	return []string{tenant.GroupEnv + "=" + h.cgroup(id)}
 }
 
+// ourGroup tells by its name whether a group is one of ours.
+func (h *Host) ourGroup(path string) bool {
+	ok, err := filepath.Match("xc-"+h.cfg.Tag+"-*", filepath.Base(path))
+	return err == nil && ok
+}
+
 // removeCgroup kills what is in a site's group and removes it.
 func (h *Host) removeCgroup(ctx context.Context, t thing) error {
-	if ok, err := filepath.Match("xc-"+h.cfg.Tag+"-*", filepath.Base(t.Path)); err != nil || !ok {
+	if !h.ourGroup(t.Path) {
 		return fmt.Errorf("remove cgroup %s: it is not ours", t.Path)
 	}
 	g, err := cgroup.Open(t.Path)

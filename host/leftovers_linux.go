@@ -24,7 +24,14 @@ func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for id, path := range groups {
+	for path, id := range groups {
+		add("cgroup", path, id)
+	}
+	limits, err := h.limitGroups()
+	if err != nil {
+		return nil, err
+	}
+	for path, id := range limits {
 		add("cgroup", path, id)
 	}
 	if err := h.leftDirs(add); err != nil {
@@ -43,16 +50,20 @@ func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 	return left, leftLoops(h.cfg.SitesDir, add)
 }
 
-// groups are the cgroups that carry our tag, by the ids of their sites.
+// groups are the cgroups that carry our tag, with the ids of their sites.
 func (h *Host) groups() (map[string]string, error) {
-	out := map[string]string{}
 	if h.cgroups == "" {
-		return out, nil
+		return nil, nil
 	}
-	prefix := h.cgroup("")
+	return h.groupsIn(h.cgroups)
+}
+
+func (h *Host) groupsIn(dir string) (map[string]string, error) {
+	out := map[string]string{}
+	prefix := filepath.Join(dir, h.groupName(""))
 	paths, err := filepath.Glob(prefix + "*")
 	for _, p := range paths {
-		out[strings.TrimPrefix(p, prefix)] = p
+		out[p] = strings.TrimSuffix(strings.TrimPrefix(p, prefix), limitedSuffix)
 	}
 	return out, err
 }
@@ -60,7 +71,7 @@ func (h *Host) groups() (map[string]string, error) {
 // sweepGroups removes the groups of spare run loops whose engine has died.
 func (h *Host) sweepGroups(ctx context.Context, running map[string]bool) error {
 	groups, err := h.groups()
-	for id, path := range groups {
+	for path, id := range groups {
 		if !running[id] && h.spareOf(id) == nil {
 			err = errors.Join(err, h.removeCgroup(ctx, thing{Path: path}))
 		}

@@ -51,6 +51,7 @@ type ContainerSpec struct {
 	Params       []string          `json:"params,omitempty"`   // FreeBSD: parameters of the jail, NAME=VALUE or NAME, as jail(8) takes them
 	Datasets     []string          `json:"datasets,omitempty"` // FreeBSD: ZFS datasets that the container administers
 	AutoRemove   bool              `json:"auto_remove,omitempty"`
+	Limits       Limits            `json:"limits,omitzero"` // what it may use
 	// WaitMain ends the container when main exits, as Docker does. By
 	// default it lasts until main and all descendants of main are gone.
 	WaitMain    bool   `json:"wait_main,omitempty"`
@@ -83,6 +84,22 @@ type Mount struct {
 	Opened      *os.File `json:"opened,omitempty"`    // MountBind: Source as the caller sees it: what is mounted must be this very file
 }
 
+// Limits are what a container may use; zero is no limit. One that this host
+// cannot enforce is an error when the container is made.
+type Limits struct {
+	Memory  int64    `json:"memory,omitempty"`  // bytes, of all its processes together; 6 MiB at the least
+	CPUs    float64  `json:"cpus,omitempty"`    // processors whose time they share, 0.01 at the least
+	Pids    int64    `json:"pids,omitempty"`    // processes and threads
+	Ulimits []Ulimit `json:"ulimits,omitempty"` // what each process has for itself, also of those that exec starts
+}
+
+// Ulimit is a limit of setrlimit(2). -1 is none.
+type Ulimit struct {
+	Name string `json:"name"` // "nofile", "nproc", "core", ...: as limits.conf(5) has it, or limits(1)
+	Soft int64  `json:"soft"` // in the unit of the kernel: bytes, a number, seconds
+	Hard int64  `json:"hard"`
+}
+
 // Container is a container as ps and inspect show it.
 type Container struct {
 	ID       string            `json:"id"`
@@ -104,6 +121,7 @@ type Container struct {
 	ReadOnly bool              `json:"read_only,omitempty"`
 	Params   []string          `json:"params,omitempty"`
 	Datasets []string          `json:"datasets,omitempty"`
+	Limits   Limits            `json:"limits,omitzero"`
 	State    string            `json:"state"`
 	Pid      int               `json:"pid,omitempty"`    // main's, on the host, while it lives
 	RootDir  string            `json:"root_dir"`         // where the root is, on the host, as far as it can be seen there
@@ -121,6 +139,7 @@ type Exit struct {
 	Signal string    `json:"signal,omitempty"` // "KILL", when a signal ended it
 	Core   bool      `json:"core,omitempty"`   // a core was dumped
 	Lost   bool      `json:"lost,omitempty"`   // the run loop was killed: how main ended is not known
+	OOM    bool      `json:"oom,omitempty"`    // Linux: its limit of memory had the kernel kill a process of it
 	Error  string    `json:"error,omitempty"`  // why main never ran
 	At     time.Time `json:"at,omitzero"`      // when, UTC
 }

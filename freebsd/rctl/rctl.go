@@ -132,6 +132,15 @@ func Rules(s Subject) ([]Rule, error) {
 	return parseRules(out)
 }
 
+// AllRules returns the rules of all subjects.
+func AllRules() ([]Rule, error) {
+	out, err := call("rules", "::")
+	if err != nil {
+		return nil, err
+	}
+	return parseRules(out)
+}
+
 // Usage returns what a subject uses of each resource. A jail that does not exist
 // uses nothing.
 func Usage(s Subject) (map[string]uint64, error) {

@@ -62,8 +62,15 @@ type Config struct {
 	// and be without processes and controllers of its own (cgroup.subtree_control).
 	// Groups are made below it and removed by Close; the directory itself stays.
 	// When empty, all processes of the tenant count as one tree.
-	Cgroup  string `json:"cgroup,omitempty"`
-	ShmSize int64  `json:"shm_size,omitempty"` // of /dev/shm, bytes; 0 is 64 MiB
+	Cgroup string `json:"cgroup,omitempty"`
+	// Limited is another such directory, beside Cgroup: the groups of the trees
+	// are made in it, so that what limits it limits them, and pid 1 of the tenant,
+	// which must not fail, is not in it.
+	Limited string `json:"limited,omitempty"`
+	// Join are the files cgroup.procs of groups of hierarchies of version 1, which
+	// each process joins before it executes.
+	Join    []string `json:"join,omitempty"`
+	ShmSize int64    `json:"shm_size,omitempty"` // of /dev/shm, bytes; 0 is 64 MiB
 	// Unconfined: all system calls may be made that capabilities allow. Otherwise
 	// the default filter of package linux/seccomp holds.
 	Unconfined bool `json:"unconfined,omitempty"`

@@ -32,6 +32,9 @@ func (c *Config) check() error {
 	if c.Jail != 0 || c.Path != "" {
 		return errors.New("jail and path are of FreeBSD")
 	}
+	if c.Limited != "" && c.Cgroup == "" {
+		return errors.New("a limited cgroup needs one beside it for pid 1")
+	}
 	for _, m := range c.Mounts {
 		if !strings.HasPrefix(m.Destination, "/") || strings.Trim(m.Destination, "/") == "" {
 			return fmt.Errorf("mount on %q: not an absolute path below /", m.Destination)

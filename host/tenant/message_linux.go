@@ -1,10 +1,14 @@
 package tenant
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/joyboyid/xc/site/control"
+)
 
 // request is what the run loop asks of the stub. Exactly one field is set.
 type request struct {
-	setup   *setupRequest // with the detached trees of the mounts, in order, and the network
+	setup   *setupRequest // with the detached trees of the mounts, in order, the files to join by, and the network
 	start   *startRequest // with the files for 0, 1, 2, and the group's
 	killAll bool
 	pty     bool
@@ -19,6 +23,8 @@ type setupRequest struct {
 	network  bool // the last descriptor is a network namespace to enter
 	cgroup   bool // a cgroup namespace of its own
 	shmSize  int
+	join     int    // so many files of cgroups to join come after the mounts
+	limited  bool   // trees have a group of their own, apart from the stub's
 	filter   string // of system calls, as the kernel takes it; none when empty
 }
 
@@ -26,6 +32,7 @@ type startRequest struct {
 	args, env []string
 	dir, user string
 	terminal  bool
+	ulimits   []control.Ulimit
 }
 
 // message is what the stub says: an answer, or a report of ended processes.
@@ -64,6 +71,12 @@ func (q *request) encode(e *encoder) {
 		e.str(s.dir)
 		e.str(s.user)
 		e.flag(s.terminal)
+		e.num(len(s.ulimits))
+		for _, u := range s.ulimits {
+			e.str(u.Name)
+			e.num(int(u.Soft))
+			e.num(int(u.Hard))
+		}
 	case q.killAll:
 		e.num(askKill)
 	case q.pty:
@@ -85,6 +98,8 @@ func (s *setupRequest) encode(e *encoder) {
 	e.flag(s.network)
 	e.flag(s.cgroup)
 	e.num(s.shmSize)
+	e.num(s.join)
+	e.flag(s.limited)
 	e.str(s.filter)
 }
 
@@ -97,10 +112,17 @@ func (q *request) decode(b []byte) error {
 				Kind: d.str(), Lower: d.list(), Upper: d.str(), Work: d.str(), Volatile: d.flag(), Dir: d.str(),
 			},
 			readOnly: d.flag(), mounts: d.list(), hostname: d.str(),
-			network: d.flag(), cgroup: d.flag(), shmSize: d.num(), filter: d.str(),
+			network: d.flag(), cgroup: d.flag(), shmSize: d.num(),
+			join: d.num(), limited: d.flag(), filter: d.str(),
 		}
 	case askStart:
 		q.start = &startRequest{args: d.list(), env: d.list(), dir: d.str(), user: d.str(), terminal: d.flag()}
+		if n := d.count(); n > 0 {
+			q.start.ulimits = make([]control.Ulimit, n)
+			for i := range q.start.ulimits {
+				q.start.ulimits[i] = control.Ulimit{Name: d.str(), Soft: int64(d.num()), Hard: int64(d.num())}
+			}
+		}
 	case askKill:
 		q.killAll = true
 	case askPty:

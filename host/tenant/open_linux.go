@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"unsafe"
 
 	"github.com/joyboyid/xc/linux/ns"
@@ -40,12 +41,16 @@ func open(c *Config) (*space, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start pid 1: %w", err)
 	}
+	s.limited = c.Limited
 	// What follows is done while the stub starts.
 	setup := c.setup()
 	if !c.Unconfined {
 		if setup.filter, err = defaultFilter(); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
+	}
+	if fds, err = openJoin(c, fds); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	if c.Network == "none" {
 		net, err := newNetwork()
@@ -68,6 +73,7 @@ func (c *Config) setup() *setupRequest {
 	s := &setupRequest{
 		root: c.Root, readOnly: c.ReadOnly, hostname: c.Hostname,
 		network: c.Network == "none", cgroup: c.Cgroup != "", shmSize: int(c.ShmSize),
+		join: len(c.Join), limited: c.Limited != "",
 	}
 	for _, m := range c.Mounts {
 		s.mounts = append(s.mounts, m.Destination)
@@ -112,6 +118,19 @@ func openSources(c *Config) ([]int, error) {
 		return nil, failed
 	}
 	return out, nil
+}
+
+// openJoin opens the files that processes join groups by, after the descriptors
+// that are there.
+func openJoin(c *Config, fds []int) ([]int, error) {
+	for _, path := range c.Join {
+		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fds, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		fds = append(fds, fd)
+	}
+	return fds, nil
 }
 
 func openSource(m Mount) (*ns.Tree, error) {

@@ -69,13 +69,16 @@ func (p *prepared) setup(c *Config) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	if fds, err = openJoin(c, fds); err != nil {
+		return err
+	}
 	if c.Network == "none" {
 		if err := connect(p.net, c.ID, c.Interfaces); err != nil {
 			return err
 		}
 		fds, p.net = append(fds, p.net), -1
 	}
-	p.space.id = c.ID
+	p.space.id, p.space.limited = c.ID, c.Limited
 	setup := c.setup()
 	if !c.Unconfined {
 		setup.filter = p.filter

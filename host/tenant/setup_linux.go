@@ -9,7 +9,8 @@ import (
 )
 
 // setup furnishes the namespaces the stub was born into. sources are the
-// detached trees of the mounts, in order, then the network namespace.
+// detached trees of the mounts, in order, then the files of cgroups to join,
+// then the network namespace.
 func (k *keeper) setup(c *setupRequest, sources []int) error {
 	if c.network && len(sources) > 0 {
 		last := len(sources) - 1
@@ -18,10 +19,14 @@ func (k *keeper) setup(c *setupRequest, sources []int) error {
 		}
 		sources = sources[:last]
 	}
-	if len(sources) != len(c.mounts) {
+	if len(sources) != len(c.mounts)+c.join {
 		return &Error{Op: "setup", Errno: unix.EBADF}
 	}
-	if c.cgroup {
+	sources, err := k.keepGroups(c, sources)
+	if err != nil {
+		return err
+	}
+	if c.cgroup && !k.apart {
 		// Here and not at clone(2): the namespace's root is then the group the
 		// stub was born into, not the run loop's.
 		if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
@@ -46,6 +51,21 @@ func (k *keeper) setup(c *setupRequest, sources []int) error {
 	}
 	k.filter = []byte(c.filter)
 	return k.prepare()
+}
+
+// keepGroups keeps the files of cgroups that processes are to join, and returns
+// the other descriptors.
+func (k *keeper) keepGroups(c *setupRequest, sources []int) ([]int, error) {
+	mounts, join := sources[:len(c.mounts)], sources[len(c.mounts):]
+	for _, fd := range join {
+		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			return nil, newError("keep", "cgroup", err)
+		}
+		k.join = append(k.join, own)
+	}
+	k.apart = c.limited || c.join > 0
+	return mounts, nil
 }
 
 // enterRoot makes the root file system the root.

@@ -3,6 +3,7 @@ package tenant
 import (
 	"errors"
 	"io"
+	"strings"
 	"unsafe"
 
 	"github.com/joyboyid/xc/linux/ns"
@@ -30,7 +31,7 @@ func (k *keeper) start(q *startRequest, files []int) (pid, pidfd int, err error)
 		return 0, -1, err
 	}
 	var p spawn.Program
-	if err := k.program(&p, t, files[:3], q.terminal); err != nil {
+	if err := k.program(&p, t, files[:3], q); err != nil {
 		return 0, -1, err
 	}
 	var o spawn.Options
@@ -60,6 +61,8 @@ func startError(t *target, err error) error {
 		return &Error{Op: "exec", Object: t.path, Errno: e.Errno, Msg: "its interpreter or loader does not exist in the root"}
 	case e.Call == "execve":
 		return &Error{Op: "exec", Object: t.path, Errno: e.Errno}
+	case strings.HasPrefix(e.Call, ulimitCall):
+		return &Error{Op: "ulimit", Object: strings.TrimPrefix(e.Call, ulimitCall), Errno: e.Errno}
 	case e.Call == "chdir":
 		return &Error{Op: "working directory", Object: t.dir, Errno: e.Errno}
 	}
@@ -70,17 +73,21 @@ func startError(t *target, err error) error {
 // descriptors while they are where they are, groups before the user, the user
 // before the directory (which is entered with the user's rights), and what takes
 // rights away last.
-func (k *keeper) program(p *spawn.Program, t *target, files []int, terminal bool) error {
+func (k *keeper) program(p *spawn.Program, t *target, files []int, q *startRequest) error {
+	k.enterGroups(p)
 	p.Call("setsid", unix.SYS_SETSID)
 	for i, fd := range files {
 		p.Call("dup3", unix.SYS_DUP3, uintptr(fd), uintptr(i), 0)
 	}
 	p.Call("close_range", unix.SYS_CLOSE_RANGE, 3, uintptr(^uint32(0)), 0)
-	if terminal {
+	if q.terminal {
 		p.Call("controlling terminal", unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0)
 	}
 	p.Call("umask", unix.SYS_UMASK, 0o022)
 	if err := limitFiles(p); err != nil {
+		return err
+	}
+	if err := limit(p, q.ulimits); err != nil {
 		return err
 	}
 	for _, n := range k.drop {
@@ -116,6 +123,17 @@ func (k *keeper) confine(p *spawn.Program) {
 		Filter: (*unix.SockFilter)(unsafe.Pointer(&k.filter[0])),
 	}
 	p.Call("seccomp", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, p.Pointer(ptr(prog)))
+}
+
+// enterGroups has a process join the cgroups of version 1, where 0 is the one
+// that writes, and live in a cgroup namespace in which its groups are the roots.
+func (k *keeper) enterGroups(p *spawn.Program) {
+	for _, fd := range k.join {
+		p.Call("join cgroup", unix.SYS_WRITE, uintptr(fd), p.String("0"), 1)
+	}
+	if k.apart {
+		p.Call("cgroup namespace", unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP)
+	}
 }
 
 // limitFiles sets the soft limit of open files; the hard limit stays.

@@ -38,6 +38,10 @@ type keeper struct {
 	drop   []int // capabilities that what it starts must not have
 	keep   ns.Caps
 	filter []byte // of system calls
+	join   []int  // files of cgroups that each process joins
+	// apart: processes are not in the stub's groups. Each then has a cgroup
+	// namespace of its own, whose roots are the groups it was born into.
+	apart bool
 
 	mu      sync.Mutex   // held from before a start until its answer is sent
 	started map[int]bool // children that were asked for and not reaped

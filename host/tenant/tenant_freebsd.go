@@ -17,8 +17,9 @@ import (
 	"github.com/joyboyid/xc/site/runloop"
 )
 
-// Main is of Linux: FreeBSD has the reaper of procctl(2) and needs no stub.
-func Main() bool { return false }
+// Main is the helper that Limited names. FreeBSD has the reaper of procctl(2)
+// and needs no stub.
+func Main() bool { return becomeLimited() }
 
 // GroupEnv is of Linux.
 const GroupEnv = "XC_CGROUP"
@@ -52,7 +53,7 @@ func Open(config json.RawMessage) (runloop.Tenant, error) {
 	if c.Jail <= 0 || c.Path == "" {
 		return nil, fmt.Errorf("tenant %s: needs the number of a jail and the path of its root", c.ID)
 	}
-	if c.Root.Kind != "" || len(c.Mounts) > 0 || c.Network != "" || c.Cgroup != "" || c.Hostname != "" || c.ReadOnly || c.ShmSize != 0 {
+	if c.Root.Kind != "" || len(c.Mounts) > 0 || c.Network != "" || c.Cgroup != "" || c.Hostname != "" || c.ReadOnly || c.ShmSize != 0 || c.Limited != "" || len(c.Join) > 0 {
 		return nil, fmt.Errorf("tenant %s: root, mounts, network and the like belong to the jail here", c.ID)
 	}
 	tr, err := kqueue.NewTracker()
@@ -74,9 +75,21 @@ func (c *cell) Start(p *runloop.Process) (runloop.Tree, error) {
 	// As good as private: nothing else of this process makes files meanwhile.
 	old := syscall.Umask(0o022)
 	defer syscall.Umask(old)
-	kt, err := c.tracker.Start(cmd)
+	if len(p.Ulimits) > 0 {
+		return c.startLimited(cmd, to, p)
+	}
+	t, err := c.track(cmd)
 	if err != nil {
 		return nil, c.startError(to, err)
+	}
+	return t, nil
+}
+
+// track starts a command and follows it.
+func (c *cell) track(cmd *exec.Cmd) (*tree, error) {
+	kt, err := c.tracker.Start(cmd)
+	if err != nil {
+		return nil, err
 	}
 	t := &tree{cell: c, cmd: cmd, tree: kt, exited: make(chan struct{}), empty: make(chan struct{})}
 	c.mu.Lock()

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,13 +21,14 @@ import (
 
 // space is a tenant of Linux: the run loop's side of a stub.
 type space struct {
-	id   string
-	base string // directory for the groups of trees; empty without cgroup2
-	pid  int    // of the stub, on the host
-	stub *pidfd.Handle
-	wire *wire
-	dead chan error    // that the stub was waited for
-	gone chan struct{} // closed when the stub has said its last word
+	id      string
+	base    string // directory for the groups of trees; empty without cgroup2
+	limited string // where they are instead, when they are limited
+	pid     int    // of the stub, on the host
+	stub    *pidfd.Handle
+	wire    *wire
+	dead    chan error    // that the stub was waited for
+	gone    chan struct{} // closed when the stub has said its last word
 
 	mu      sync.Mutex
 	trees   map[int]*tree // by pid in the tenant, until main's status is known
@@ -249,7 +251,7 @@ func (s *space) makeGroup() (string, *cgroup.Group, error) {
 	}
 	s.mu.Lock()
 	s.serial++
-	name := filepath.Join(s.base, "t"+strconv.Itoa(s.serial))
+	name := filepath.Join(cmp.Or(s.limited, s.base), "t"+strconv.Itoa(s.serial))
 	s.mu.Unlock()
 	g, err := cgroup.Make(name)
 	if err != nil {
@@ -275,7 +277,7 @@ func (s *space) Start(p *runloop.Process) (runloop.Tree, error) {
 	if g != nil {
 		files = append(files, g.FD())
 	}
-	q := request{start: &startRequest{args: p.Args, env: p.Env, dir: p.Dir, user: p.User, terminal: p.Terminal}}
+	q := request{start: &startRequest{args: p.Args, env: p.Env, dir: p.Dir, user: p.User, terminal: p.Terminal, ulimits: p.Ulimits}}
 	pid, fds, err := s.wire.start(q, files, t)
 	runtime.KeepAlive(p)
 	if err == nil && len(fds) != 1 {

@@ -1,6 +1,8 @@
 // Package cgroup keeps processes together in groups of the cgroup2 hierarchy,
 // whether or not it has controllers: as a set that a process is born into and
-// that neither a double fork nor setsid(2) leaves.
+// that neither a double fork nor setsid(2) leaves. What the processes of a group
+// use together can be bounded where a controller is: [Limits], also by the
+// hierarchies of version 1 that a hybrid host has beside.
 //
 // Find names the place for groups of one's own; a [Group] is one directory
 // there:

@@ -19,8 +19,8 @@ type Group struct {
 }
 
 // Find returns the directory below which this process may make groups: its own
-// group when that was delegated to it (as systemd's Delegate=yes does), else
-// the root of the hierarchy as it is mounted. The error matches
+// group when that was delegated to it (as systemd's Delegate=yes does) or the one
+// above (with DelegateSubgroup=), else the root of the hierarchy as it is mounted. The error matches
 // errors.ErrUnsupported when there is none it can write to.
 func Find() (string, error) {
 	mi, err := os.Open("/proc/self/mountinfo")
@@ -46,6 +46,8 @@ func Find() (string, error) {
 	}
 	if rel, err := filepath.Rel(root, own); err == nil && filepath.IsLocal(rel) && rel != "." {
 		if d := filepath.Join(dir, rel); delegated(d) {
+			dir = d
+		} else if d := filepath.Dir(d); d != dir && delegated(d) {
 			dir = d
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -153,5 +154,56 @@ func TestOpenForeign(t *testing.T) {
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "no")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open of nothing: %v", err)
+	}
+}
+
+// TestIntegrationLimits: each controller that there is bounds what a process
+// that has joined its group does.
+func TestIntegrationLimits(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to make cgroups: sudo go test -run Integration ./linux/cgroup")
+	}
+	l := Limits{Memory: 16 << 20, CPU: 0.5, Pids: 3}
+	for name, tt := range map[string]struct{ script, says string }{
+		"pids":   {"sleep 1 & sleep 1 & sleep 1 & wait", "fork"}, // the shell gives up
+		"memory": {"tail /dev/zero; echo $?", "137\n"},
+		"cpu":    {"echo 1", "1\n"},
+	} {
+		where, err := Controller(name)
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Log(err)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if where.Version == 2 {
+			if err := Enable(where.Dir, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dir := filepath.Join(where.Dir, fmt.Sprintf("xctest-%d-%s", os.Getpid(), name))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := RemoveOne(t.Context(), dir); err != nil {
+				t.Error(err)
+			}
+		}()
+		if err := l.Limit(dir, name, where.Version); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("sh", "-c", "echo 0 >"+dir+"/cgroup.procs; "+tt.script).CombinedOutput()
+		if !strings.Contains(string(out), tt.says) {
+			t.Errorf("%s of version %d: %v: %q, want %q", name, where.Version, err, out, tt.says)
+		}
+		kills, err := OOMKills(dir, where.Version)
+		if err != nil && name == "memory" || (kills > 0) != (name == "memory") {
+			t.Errorf("%s: %d kills, %v", name, kills, err)
+		}
+	}
+	if _, err := Controller("nosuch"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a controller that there is not: %v", err)
 	}
 }

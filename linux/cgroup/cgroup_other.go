@@ -39,3 +39,18 @@ func (g *Group) Remove(context.Context) error { return errors.ErrUnsupported }
 
 // Close returns errors.ErrUnsupported.
 func (g *Group) Close() error { return errors.ErrUnsupported }
+
+// Controller returns errors.ErrUnsupported.
+func Controller(string) (Hierarchy, error) { return Hierarchy{}, errors.ErrUnsupported }
+
+// Enable returns errors.ErrUnsupported.
+func Enable(string, ...string) error { return errors.ErrUnsupported }
+
+// Limit returns errors.ErrUnsupported.
+func (l Limits) Limit(string, string, int) error { return errors.ErrUnsupported }
+
+// OOMKills returns errors.ErrUnsupported.
+func OOMKills(string, int) (int, error) { return 0, errors.ErrUnsupported }
+
+// RemoveOne returns errors.ErrUnsupported.
+func RemoveOne(context.Context, string) error { return errors.ErrUnsupported }

@@ -25,7 +25,15 @@ func Overlay(l Layers, a Attr) (*Tree, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	if err := unix.FsconfigCreate(fs); err != nil {
+	if err := unix.FsconfigCreate(fs); errors.Is(err, unix.EINVAL) {
+		// Before Linux 6.5 options are only looked at here (fs/fs_context.c,
+		// legacy_parse_param), and this one is not known.
+		t, cerr := classic(l, a)
+		if cerr != nil {
+			return nil, errors.Join(fmt.Errorf("mount overlay: %w%s", err, complaint(fs)), cerr)
+		}
+		return t, nil
+	} else if err != nil {
 		return nil, fmt.Errorf("mount overlay: %w%s", err, complaint(fs))
 	}
 	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(a))

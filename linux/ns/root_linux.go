@@ -197,12 +197,7 @@ func ReadOnly(paths ...string) error {
 // Mask hides files behind /dev/null and directories behind an empty one. Those
 // that do not exist are skipped.
 func Mask(paths ...string) error {
-	var empty *Tree
-	defer func() {
-		if empty != nil {
-			empty.Close()
-		}
-	}()
+	empty := "" // where there is an empty directory that hides another
 	for _, p := range paths {
 		// Looked at first: a bind that is refused costs the kernel a grace period.
 		var st unix.Stat_t
@@ -214,11 +209,8 @@ func Mask(paths ...string) error {
 		case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 			err = unix.Mount("/dev/null", p, "", unix.MS_BIND, "")
 		default:
-			if empty == nil {
-				empty, err = emptyDir()
-			}
-			if err == nil {
-				err = cover(empty.fd, p)
+			if err = cover(empty, p); empty == "" {
+				empty = p
 			}
 		}
 		if err != nil {
@@ -228,14 +220,20 @@ func Mask(paths ...string) error {
 	return nil
 }
 
-// cover mounts a copy of the tree at path.
-func cover(tree int, path string) error {
-	fd, err := unix.OpenTree(tree, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+// cover mounts at path a copy of the empty directory, or the first one. A tree
+// that is attached nowhere can only be copied since Linux 6.15.
+func cover(empty, path string) error {
+	var t *Tree
+	var err error
+	if empty == "" {
+		t, err = emptyDir()
+	} else {
+		t, err = Clone(unix.AT_FDCWD, empty)
+	}
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	return unix.MoveMount(fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	return errors.Join(t.Attach(path), t.Close())
 }
 
 // emptyDir is a read-only file system with nothing in it.

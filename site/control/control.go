@@ -55,7 +55,16 @@ type Process struct {
 	WaitMain bool     `json:"wait_main,omitempty"` // main: the end of main is the end of the container
 	// OpenStdin, without a terminal and without a given stdin, makes stdin a
 	// pipe that attached clients write to. It stays open when they leave.
-	OpenStdin bool `json:"open_stdin,omitempty"`
+	OpenStdin bool     `json:"open_stdin,omitempty"`
+	Ulimits   []Ulimit `json:"ulimits,omitempty"`
+}
+
+// Ulimit is a limit that a process, and all that it starts, has for itself:
+// setrlimit(2). -1 is none.
+type Ulimit struct {
+	Name string `json:"name"` // "nofile", "core", ... as the site's system has them
+	Soft int64  `json:"soft"` // in the unit of the kernel: bytes, a number, seconds
+	Hard int64  `json:"hard"`
 }
 
 // Stdio are the descriptors for a process; nil is /dev/null for stdin and

@@ -35,7 +35,7 @@ func launch(t Tenant, p control.Process, stdio control.Stdio, to emit) (*proc, e
 	files := [3]*os.File{stdio.Stdin, stdio.Stdout, stdio.Stderr}
 	made, err := pr.streams(t, &files, p, &theirs)
 	if err == nil {
-		pr.tree, err = t.Start(&Process{Args: p.Args, Env: p.Env, Dir: p.Dir, User: p.User, Files: files, Terminal: p.Terminal})
+		pr.tree, err = t.Start(&Process{Args: p.Args, Env: p.Env, Dir: p.Dir, User: p.User, Files: files, Terminal: p.Terminal, Ulimits: p.Ulimits})
 	}
 	if err != nil {
 		pr.close()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"github.com/joyboyid/xc/site/control"
 )
 
 // Tenant is the place the processes of a site run in, as the operating
@@ -54,6 +56,8 @@ type Process struct {
 	// Terminal: Files[0] is the tty that becomes the controlling terminal of
 	// a session of the process's own.
 	Terminal bool
+	// Ulimits are in force before the program's first instruction.
+	Ulimits []control.Ulimit
 }
 
 // opening is a tenant that is being opened while the run loop already serves.

@@ -65,6 +65,7 @@ type specFlags struct {
 	publish         []string
 	stopTimeout     int
 	pull, wait      word
+	limits          *limitFlags
 	flags           *pflag.FlagSet
 }
 
@@ -98,6 +99,7 @@ func bindSpec(f *pflag.FlagSet) *specFlags {
 	f.Var(&s.wait, "wait", "a container ends with main and all its descendants (tree), or with main")
 	f.StringArrayVarP(&s.labels, "label", "l", nil, "attach KEY=VALUE to the container")
 	f.StringVar(&s.spec.StopSignal, "stop-signal", "", "signal that asks main to end (the image's, or TERM)")
+	s.limits = bindLimits(f)
 	f.IntVar(&s.stopTimeout, "stop-timeout", 10, "seconds after the stop signal until the container is killed")
 	return s
 }
@@ -135,6 +137,9 @@ func (s *specFlags) build(args []string) (spec api.ContainerSpec, closeAll func(
 		return spec, closeAll, err
 	}
 	if spec.Publish, err = parsePorts(s.publish); err != nil {
+		return spec, closeAll, err
+	}
+	if spec.Limits, err = s.limits.limits(); err != nil {
 		return spec, closeAll, err
 	}
 	spec.Mounts, closeAll, err = mounts(s.volumes, s.mounts, s.tmpfs)

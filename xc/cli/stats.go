@@ -17,7 +17,8 @@ import (
 
 const statsLong = `Without names: of all containers that run. CPU is in percent of one processor,
 over the last interval; memory is what the processes have resident, added up, so
-that pages they share count for each.`
+that pages they share count for each. Beside each is its limit (xc run --cpus,
+--memory, --pids-limit), or a dash.`
 
 // usage is what a container uses, as --format json shows it.
 type usage struct {
@@ -28,11 +29,15 @@ type usage struct {
 	Memory    int64   `json:"memory"`  // bytes
 	Processes int     `json:"processes"`
 	Threads   int     `json:"threads"`
+
+	MemoryLimit int64   `json:"memory_limit,omitempty"` // bytes
+	PidsLimit   int64   `json:"pids_limit,omitempty"`   // processes and threads
+	CPUs        float64 `json:"cpus,omitempty"`         // processors
 }
 
 // statsRow is a line of xc stats.
 type statsRow struct {
-	ID, Name, CPU, CPUTime, Memory, Processes, Threads string
+	ID, Name, CPU, CPUs, CPUTime, Memory, MemoryLimit, Processes, Threads, PidsLimit string
 }
 
 func statsCommand(a *App, f *pflag.FlagSet) action {
@@ -96,6 +101,7 @@ func look(ctx context.Context, e api.Engine, names []string) (list []usage, at t
 			return nil, at, err
 		}
 		u := usage{ID: c.ID, Name: c.Name, Processes: len(processes)}
+		u.MemoryLimit, u.PidsLimit, u.CPUs = c.Limits.Memory, c.Limits.Pids, c.Limits.CPUs
 		for _, p := range processes {
 			u.CPUTime += p.CPU + p.Waited
 			u.Memory += p.Memory
@@ -117,6 +123,14 @@ func share(now, last []usage, passed time.Duration) {
 	}
 }
 
+// limitOf is a limit in words, or that there is none.
+func limitOf[T int64 | float64](limit T, text string) string {
+	if limit == 0 {
+		return "-"
+	}
+	return text
+}
+
 func (a *App) printUsage(format string, list []usage) error {
 	if format == "json" {
 		return printRows(a.Stdout, format, "", usage{}, list)
@@ -126,9 +140,11 @@ func (a *App) printUsage(format string, list []usage) error {
 		rows = append(rows, statsRow{
 			ID: u.ID, Name: u.Name, CPU: fmt.Sprintf("%.1f%%", u.CPU), CPUTime: fmt.Sprintf("%.2f", u.CPUTime),
 			Memory: size(u.Memory), Processes: strconv.Itoa(u.Processes), Threads: strconv.Itoa(u.Threads),
+			CPUs: limitOf(u.CPUs, fmt.Sprint(u.CPUs)), MemoryLimit: limitOf(u.MemoryLimit, size(u.MemoryLimit)),
+			PidsLimit: limitOf(u.PidsLimit, strconv.FormatInt(u.PidsLimit, 10)),
 		})
 	}
-	header := statsRow{"CONTAINER ID", "NAME", "CPU", "CPU-SEC", "MEMORY", "PROCESSES", "THREADS"}
-	fields := []string{"ID", "Name", "CPU", "CPUTime", "Memory", "Processes", "Threads"}
+	header := statsRow{"CONTAINER ID", "NAME", "CPU", "CPUS", "CPU-SEC", "MEMORY", "LIMIT", "PROCESSES", "THREADS", "LIMIT"}
+	fields := []string{"ID", "Name", "CPU", "CPUs", "CPUTime", "Memory", "MemoryLimit", "Processes", "Threads", "PidsLimit"}
 	return printRows(a.Stdout, format, "table {{."+strings.Join(fields, "}}\t{{.")+"}}", header, rows)
 }
