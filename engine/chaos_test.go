@@ -146,7 +146,7 @@ func (c *chaos) start() {
 		_, err := e.Version(ctx)
 		return err
 	}); err != nil {
-		c.t.Fatal("the daemon does not answer:", err)
+		c.failf("the daemon does not answer: %v", err)
 	}
 }
 
