@@ -347,26 +347,9 @@ func BenchmarkForks(b *testing.B) {
 	b.ReportMetric(float64(count[kqueue.Lost]), "lost")
 }
 
-// BenchmarkRunBare is the same with a kevent(2) and a wait4(2) by hand.
-func BenchmarkRunBare(b *testing.B) {
-	kq, err := unix.Kqueue()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer unix.Close(kq)
-	for b.Loop() {
-		cmd := &exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", "exit 0"}}
-		if err := cmd.Start(); err != nil {
-			b.Fatal(err)
-		}
-		ev := []unix.Kevent_t{{Ident: uint64(cmd.Process.Pid), Filter: unix.EVFILT_PROC, Flags: unix.EV_ADD, Fflags: unix.NOTE_EXIT}}
-		for {
-			if n, err := unix.Kevent(kq, ev, ev[:1:1], nil); n == 1 && err == nil {
-				break
-			}
-		}
-		if err := cmd.Wait(); err != nil {
-			b.Fatal(err)
-		}
-	}
+// BenchmarkNotice is from the end of a process to the notice, next to a bare
+// kevent(2) and wait4(2).
+func BenchmarkNotice(b *testing.B) {
+	_, start := tracker(b)
+	kqueuetest.Notice(b, start)
 }

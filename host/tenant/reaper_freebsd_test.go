@@ -16,3 +16,6 @@ func TestMain(m *testing.M) {
 func TestIntegrationSuite(t *testing.T) {
 	kqueuetest.Suite(t, kqueuetest.Features{}, starter(t, openJail(t)))
 }
+
+// BenchmarkNotice is from the end of a process to the notice.
+func BenchmarkNotice(b *testing.B) { kqueuetest.Notice(b, starter(b, openJail(b))) }

@@ -22,6 +22,12 @@ func TestIntegrationSuite(t *testing.T) {
 	})
 }
 
+// BenchmarkNotice is from the end of a process to the notice.
+func BenchmarkNotice(b *testing.B) {
+	need(b)
+	kqueuetest.Notice(b, starter(b, openTenant(b, Config{ID: "bench", Network: "none", Cgroup: makeGroup(b), Root: Root{Kind: Bind, Dir: makeRoot(b)}})))
+}
+
 // selfMounts show a tenant this very program, and what it is linked with when it
 // was built with the race detector.
 func selfMounts(t testing.TB) []Mount {

@@ -16,7 +16,7 @@ import (
 	"github.com/joyboyid/xc/site/runloop"
 )
 
-func openJail(t *testing.T) runloop.Tenant {
+func openJail(t testing.TB) runloop.Tenant {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root to make a jail: run the test binary as root, -test.run Integration")
