@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -43,7 +44,12 @@ func (x *unpack) attributes(fd int, opath bool, e *Entry) (named map[string]acl,
 
 func (x *unpack) owner(fd int, opath bool, e *Entry) error {
 	if !x.chown {
-		return nil
+		if e.Mode&unix.S_ISGID == 0 {
+			return nil
+		}
+		// On BSD a new file has the group of its directory, on Linux if that is
+		// setgid: one that the user need not be in, and then may not lend (chmod(2)).
+		return chown(fd, opath, -1, os.Getegid())
 	}
 	uid, err := mapID(x.u.UIDs, e.UID)
 	if err != nil {

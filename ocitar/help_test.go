@@ -258,6 +258,7 @@ func richTree(t testing.TB, root string) {
 	j := func(n string) string { return filepath.Join(root, n) }
 	long := strings.Repeat("long-name-", 20)
 	do(os.MkdirAll(j("usr/lib/deep/"+long+"/"+long), 0o755), os.Mkdir(j("empty"), 0o700), os.Mkdir(j("ro"), 0o755), os.Mkdir(j("tmp"), 0o755))
+	t.Cleanup(func() { os.Chmod(j("ro"), 0o755) })
 	for name, data := range map[string]string{
 		"usr/lib/x": "x", "a b\nc": "odd", "grüße": "utf-8", "\xff\xfe": "binary", "usr/lib/deep/" + long + "/" + long + "/f": "deep",
 		"ro/in": "in", "setuid": "s", "empty/..": "", "big": strings.Repeat("0123456789abcdef", 100_000), ".dot": "", "z=z": "=", "100" + strings.Repeat("x", 97): "hundred",
@@ -290,5 +291,4 @@ func richTree(t testing.TB, root string) {
 	// Whole seconds: libarchive (3.7) takes the fraction of a time before 1970 for positive,
 	// on both ends, against pax(1). TestTimes has those.
 	do(os.Chtimes(j("ro/in"), time.Time{}, time.Unix(-5, 0)))
-	t.Cleanup(func() { os.Chmod(j("ro"), 0o755) })
 }

@@ -31,6 +31,10 @@ func newRoot(t testing.TB) string {
 	if err := os.Mkdir(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	// On BSD what is made in it gets its group, which /tmp has from somebody else.
+	if err := os.Chown(root, -1, os.Getgid()); err != nil {
+		t.Fatal(err)
+	}
 	return root
 }
 

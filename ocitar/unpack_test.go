@@ -350,3 +350,25 @@ func TestCancel(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A setgid file that belongs to who unpacks it has that user's group, though the
+// directory it is made in has another: /tmp does, where directories lend theirs.
+func TestSetgidWithoutOwners(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	layer := archive(m{name: "f", mode: 0o2755}, m{name: "d/", typ: '5', mode: 0o2755})
+	if _, err := (&Unpacker{NoOwner: true}).Unpack(context.Background(), root, bytes.NewReader(layer)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"f", "d"} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(root, name), &st); err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode&0o7777 != 0o2755 || int(st.Gid) != os.Getegid() {
+			t.Errorf("%s: mode %o, group %d, want 2755 and %d", name, st.Mode&0o7777, st.Gid, os.Getegid())
+		}
+	}
+}
