@@ -39,25 +39,7 @@ func (e *Engine) SaveImages(ctx context.Context, spec api.SaveSpec) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.ctx, func() { cancel(errClosed) })()
-	r, w := io.Pipe()
-	written := make(chan error, 1)
-	go func() {
-		_, err := io.Copy(spec.Archive, r)
-		_ = r.CloseWithError(err) // always nil
-		written <- err
-	}()
-	stop := context.AfterFunc(ctx, func() { _ = w.CloseWithError(context.Cause(ctx)) }) // always nil
-	defer stop()
-	err = e.images.images.Save(ctx, w, images)
-	_ = w.CloseWithError(err) // always nil
-	select {
-	case copyErr := <-written:
-		if err == nil && copyErr != nil {
-			err = fmt.Errorf("save images: %w", copyErr)
-		}
-	case <-ctx.Done():
-		err = errors.Join(err, context.Cause(ctx))
-	}
+	err = feed(ctx, spec.Archive, func(w io.Writer) error { return e.images.images.Save(ctx, w, images) })
 	if err == nil {
 		for _, img := range images {
 			e.tell(imageEvent(api.EventSave, img.Manifest.Digest.String(), img.Name.String()))

@@ -51,6 +51,11 @@ type Packer struct {
 	UIDs, GIDs []IDMap
 	// NoSparse packs holes as zeros.
 	NoSparse bool
+	// Name gives a path of the tree its name in the archive; nil: the same.
+	Name func(path string) string
+	// Plain is of an archive that is no layer: a name that begins with ".wh." is one
+	// like others.
+	Plain bool
 }
 
 // Pack writes the changes of the tree root to w. Their order does not matter.
@@ -65,7 +70,7 @@ func (p *Packer) Pack(ctx context.Context, w io.Writer, root string, changes ite
 
 // PackFrom is Pack of a root that is open.
 func (p *Packer) PackFrom(ctx context.Context, w io.Writer, root *inroot.Root, changes iter.Seq2[Change, error]) (sum Summary, err error) {
-	items, err := order(changes)
+	items, err := p.order(changes)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -102,34 +107,38 @@ type item struct {
 }
 
 // order turns changes into items, sorted by name: a directory before what is in it.
-func order(changes iter.Seq2[Change, error]) ([]item, error) {
+func (p *Packer) order(changes iter.Seq2[Change, error]) ([]item, error) {
 	kinds := map[string]uint8{}
 	for c, err := range changes {
 		if err != nil {
 			return nil, err
 		}
-		p := path.Clean(c.Path)
-		if p == ".." || strings.HasPrefix(p, "../") || path.IsAbs(p) || strings.IndexByte(p, 0) >= 0 {
+		file := path.Clean(c.Path)
+		if file == ".." || strings.HasPrefix(file, "../") || path.IsAbs(file) || strings.IndexByte(file, 0) >= 0 {
 			return nil, fmt.Errorf("change of %.200q: %w", c.Path, ErrName)
 		}
-		if strings.HasPrefix(path.Base(p), whiteoutPrefix) {
+		if !p.Plain && strings.HasPrefix(path.Base(file), whiteoutPrefix) {
 			return nil, fmt.Errorf("change of %.200q: would read as a whiteout: %w", c.Path, ErrName)
 		}
-		kinds[p] |= 1 << c.Kind
+		kinds[file] |= 1 << c.Kind
 	}
 	items := make([]item, 0, len(kinds))
-	for p, k := range kinds {
+	for file, k := range kinds {
+		name := file
+		if p.Name != nil {
+			name = p.Name(file)
+		}
 		put := k&(1<<Put|1<<Opaque) != 0
 		switch {
 		case put:
-			items = append(items, item{p, p})
-		case p == ".":
+			items = append(items, item{name, file})
+		case file == ".":
 			return nil, fmt.Errorf("the root is gone: %w", ErrName)
 		default:
-			items = append(items, item{path.Join(path.Dir(p), whiteoutPrefix+path.Base(p)), ""})
+			items = append(items, item{path.Join(path.Dir(name), whiteoutPrefix+path.Base(name)), ""})
 		}
 		if put && k&(1<<Gone|1<<Opaque) != 0 {
-			items = append(items, item{path.Join(p, opaqueMarker), ""})
+			items = append(items, item{path.Join(name, opaqueMarker), ""})
 		}
 	}
 	for _, it := range items {

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/joyboyid/xc/inroot"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,42 @@ func Tree(root string) iter.Seq2[Change, error] {
 				return n.isDir(), yield(Change{Path: n.path}, nil)
 			}}
 			w.root(r, yield)
+		}
+	}
+}
+
+// TreeAt is the file name of an open root, and all that is in it if it is a
+// directory. The name is a path: no link is followed on the way to it. enter says
+// which directories to look into; nil is all.
+func TreeAt(root *inroot.Root, name string, enter func(path string) bool) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		name = strings.TrimPrefix(path.Clean("/"+name), "/")
+		st, err := root.Lstat("/" + name)
+		if err != nil {
+			yield(Change{}, err)
+			return
+		}
+		top := path.Clean(name)
+		if !yield(Change{Path: top}, nil) || typeOf(uint32(st.Mode)) != Dir || enter != nil && !enter(top) {
+			return
+		}
+		f, _, err := root.OpenDir("/"+name, nil)
+		if err != nil {
+			yield(Change{}, err)
+			return
+		}
+		defer f.Close()
+		d, err := openDirAt(int(f.Fd()), ".")
+		if err != nil {
+			yield(Change{}, fmt.Errorf("%s: %w", name, err))
+			return
+		}
+		defer d.Close()
+		w := walker{visit: func(n *node) (bool, bool) {
+			return n.isDir() && (enter == nil || enter(n.path)), yield(Change{Path: n.path}, nil)
+		}}
+		if _, err := w.dir(int(d.Fd()), name, 0); err != nil {
+			yield(Change{}, err)
 		}
 	}
 }

@@ -56,6 +56,16 @@ type Unpacker struct {
 	// means ids as they are.
 	UIDs, GIDs []IDMap
 
+	// Into is a directory of the root that the names are relative to; "" is the root.
+	Into string
+	// Plain is of an archive that is no layer: a name that begins with ".wh." is one
+	// like others, and where owners are not restored, files lose the setuid and setgid
+	// bits and the capabilities (security.capability) that were for those.
+	Plain bool
+	// Merge refuses an entry that would put another file in the place of a directory,
+	// or a directory in that of another file: the error matches fs.ErrExist.
+	Merge bool
+
 	// Lower are the layers below, newest first, where the root holds this layer
 	// only (Overlay): a directory that the layer uses without having an entry for
 	// it is copied from there, a link on the way is followed there, and a hard
@@ -143,6 +153,9 @@ func (x *unpack) all() error {
 type entryName struct{ dir, base string }
 
 func (x *unpack) clean(name string) (entryName, error) {
+	if x.u.Into != "" {
+		name = x.u.Into + "/" + name
+	}
 	return cleanName(name, x.u.Limits.depth())
 }
 
@@ -178,7 +191,7 @@ func (x *unpack) entry(e *Entry) error {
 	if n.base == "" {
 		return x.rootEntry(e)
 	}
-	if i := strings.Index("/"+n.dir+"/"+n.base, "/"+whiteoutPrefix); i >= 0 {
+	if !x.u.Plain && strings.Contains("/"+n.dir+"/"+n.base, "/"+whiteoutPrefix) {
 		return x.whiteout(e, n)
 	}
 	switch e.Type {
@@ -189,6 +202,10 @@ func (x *unpack) entry(e *Entry) error {
 	}
 	if skip, err := x.skipDevice(e); skip || err != nil {
 		return err
+	}
+	if x.u.Plain && !x.chown && e.Type != Dir {
+		e.Mode &^= 0o6000
+		delete(e.Xattrs, "security.capability")
 	}
 	d, err := x.parent(n.dir, e)
 	if err != nil {

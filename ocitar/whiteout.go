@@ -181,6 +181,9 @@ func (x *unpack) replace(d *dir, base string, isDir bool, create func() error) e
 		if serr == nil && isDir && typeOf(uint32(st.Mode)) == Dir {
 			return nil
 		}
+		if serr == nil && x.u.Merge && (isDir || typeOf(uint32(st.Mode)) == Dir) {
+			return fmt.Errorf("a %s is there, not replaced: %w", typeOf(uint32(st.Mode)), fs.ErrExist)
+		}
 		if serr == nil {
 			serr = x.remove(d, base)
 		}

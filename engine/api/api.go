@@ -85,6 +85,17 @@ type Containers interface {
 	// seen of its root is a snapshot on ZFS, elsewhere each file as it is when it
 	// is read.
 	CommitContainer(ctx context.Context, name string, spec CommitSpec) (Image, error)
+	// StatContainer describes a file of the root; follow: what it leads to, if
+	// it is a link. Names are looked up in the root, also while the container runs.
+	StatContainer(ctx context.Context, name, path string, follow bool) (File, error)
+	// CopyFromContainer writes a file or a directory of the root as an archive.
+	// It returns what could not be copied as it is. Of a container that does not
+	// run, what is mounted into it is not there.
+	CopyFromContainer(ctx context.Context, name string, opt CopyFrom) (notes []string, err error)
+	// CopyToContainer unpacks an archive into a directory of the root. A file does
+	// not take the place of a directory, nor a directory that of a file
+	// (fs.ErrExist). It returns what could not be restored as it is.
+	CopyToContainer(ctx context.Context, name string, opt CopyTo) (notes []string, err error)
 	// ContainerProcesses lists what lives of main and its descendants, by pid.
 	ContainerProcesses(ctx context.Context, name string) ([]Process, error)
 	// ListContainers lists containers, newest first.

@@ -27,6 +27,9 @@ const (
 	MethodContainersContainerLogs      = "Containers.ContainerLogs"
 	MethodContainersDiffContainer      = "Containers.DiffContainer"
 	MethodContainersCommitContainer    = "Containers.CommitContainer"
+	MethodContainersStatContainer      = "Containers.StatContainer"
+	MethodContainersCopyFromContainer  = "Containers.CopyFromContainer"
+	MethodContainersCopyToContainer    = "Containers.CopyToContainer"
 	MethodContainersContainerProcesses = "Containers.ContainerProcesses"
 	MethodContainersListContainers     = "Containers.ListContainers"
 	MethodContainersInspectContainer   = "Containers.InspectContainer"
@@ -86,6 +89,9 @@ func EngineMethods() []string {
 		MethodContainersContainerLogs,
 		MethodContainersDiffContainer,
 		MethodContainersCommitContainer,
+		MethodContainersStatContainer,
+		MethodContainersCopyFromContainer,
+		MethodContainersCopyToContainer,
 		MethodContainersContainerProcesses,
 		MethodContainersListContainers,
 		MethodContainersInspectContainer,
@@ -168,6 +174,12 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineContainersDiffContainerServe(ctx, impl, r)
 		case MethodContainersCommitContainer:
 			return engineContainersCommitContainerServe(ctx, impl, r)
+		case MethodContainersStatContainer:
+			return engineContainersStatContainerServe(ctx, impl, r)
+		case MethodContainersCopyFromContainer:
+			return engineContainersCopyFromContainerServe(ctx, impl, r)
+		case MethodContainersCopyToContainer:
+			return engineContainersCopyToContainerServe(ctx, impl, r)
 		case MethodContainersContainerProcesses:
 			return engineContainersContainerProcessesServe(ctx, impl, r)
 		case MethodContainersListContainers:
@@ -729,6 +741,131 @@ func engineContainersCommitContainerServe(ctx context.Context, impl Engine, r *i
 	}
 	out := engineContainersCommitContainerOut{
 		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineContainersStatContainerIn struct {
+	Name   string `json:"name"`
+	Path   string `json:"path"`
+	Follow bool   `json:"follow"`
+}
+
+type engineContainersStatContainerOut struct {
+	Result File `json:"result"`
+}
+
+// StatContainer calls Containers.StatContainer.
+func (c EngineClient) StatContainer(ctx context.Context, name string, path string, follow bool) (File, error) {
+	in := engineContainersStatContainerIn{
+		Name:   name,
+		Path:   path,
+		Follow: follow,
+	}
+	var out engineContainersStatContainerOut
+	got, err := c.C.Call(ctx, MethodContainersStatContainer, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineContainersStatContainerServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineContainersStatContainerIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.StatContainer(ctx, in.Name, in.Path, in.Follow)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineContainersStatContainerOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineContainersCopyFromContainerIn struct {
+	Name string             `json:"name"`
+	Opt  engineCopyFromWire `json:"opt"`
+}
+
+type engineContainersCopyFromContainerOut struct {
+	Notes []string `json:"notes"`
+}
+
+// CopyFromContainer calls Containers.CopyFromContainer.
+func (c EngineClient) CopyFromContainer(ctx context.Context, name string, opt CopyFrom) ([]string, error) {
+	var files ipc.Files
+	in := engineContainersCopyFromContainerIn{
+		Name: name,
+		Opt:  engineCopyFromWireTo(opt, &files),
+	}
+	var out engineContainersCopyFromContainerOut
+	got, err := c.C.Call(ctx, MethodContainersCopyFromContainer, in, files.List, &out)
+	res := ipc.Files{List: got}
+	result := out.Notes
+	return result, res.Done(err)
+}
+
+func engineContainersCopyFromContainerServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineContainersCopyFromContainerIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	args := ipc.Files{List: r.Files}
+	arg1 := engineCopyFromWireFrom(in.Opt, &args)
+	if err := args.Err(); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.CopyFromContainer(ctx, in.Name, arg1)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineContainersCopyFromContainerOut{
+		Notes: res0,
+	}
+	return out, nil, nil
+}
+
+type engineContainersCopyToContainerIn struct {
+	Name string           `json:"name"`
+	Opt  engineCopyToWire `json:"opt"`
+}
+
+type engineContainersCopyToContainerOut struct {
+	Notes []string `json:"notes"`
+}
+
+// CopyToContainer calls Containers.CopyToContainer.
+func (c EngineClient) CopyToContainer(ctx context.Context, name string, opt CopyTo) ([]string, error) {
+	var files ipc.Files
+	in := engineContainersCopyToContainerIn{
+		Name: name,
+		Opt:  engineCopyToWireTo(opt, &files),
+	}
+	var out engineContainersCopyToContainerOut
+	got, err := c.C.Call(ctx, MethodContainersCopyToContainer, in, files.List, &out)
+	res := ipc.Files{List: got}
+	result := out.Notes
+	return result, res.Done(err)
+}
+
+func engineContainersCopyToContainerServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineContainersCopyToContainerIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	args := ipc.Files{List: r.Files}
+	arg1 := engineCopyToWireFrom(in.Opt, &args)
+	if err := args.Err(); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.CopyToContainer(ctx, in.Name, arg1)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineContainersCopyToContainerOut{
+		Notes: res0,
 	}
 	return out, nil, nil
 }
@@ -2092,6 +2229,50 @@ func engineAttachOptionsWireFrom(wire engineAttachOptionsWire, files *ipc.Files)
 		v = *wire.AttachOptions
 	}
 	v.Stdio = engineStdioWireFrom(wire.File0, files)
+	return v
+}
+
+// engineCopyFromWire is CopyFrom with places instead of files.
+type engineCopyFromWire struct {
+	*CopyFrom
+	File0 ipc.Ref `json:"archive,omitzero"`
+}
+
+func engineCopyFromWireTo(v CopyFrom, files *ipc.Files) engineCopyFromWire {
+	return engineCopyFromWire{
+		&v,
+		files.Put(v.Archive),
+	}
+}
+
+func engineCopyFromWireFrom(wire engineCopyFromWire, files *ipc.Files) CopyFrom {
+	var v CopyFrom
+	if wire.CopyFrom != nil {
+		v = *wire.CopyFrom
+	}
+	v.Archive = files.Get(wire.File0)
+	return v
+}
+
+// engineCopyToWire is CopyTo with places instead of files.
+type engineCopyToWire struct {
+	*CopyTo
+	File0 ipc.Ref `json:"archive,omitzero"`
+}
+
+func engineCopyToWireTo(v CopyTo, files *ipc.Files) engineCopyToWire {
+	return engineCopyToWire{
+		&v,
+		files.Put(v.Archive),
+	}
+}
+
+func engineCopyToWireFrom(wire engineCopyToWire, files *ipc.Files) CopyTo {
+	var v CopyTo
+	if wire.CopyTo != nil {
+		v = *wire.CopyTo
+	}
+	v.Archive = files.Get(wire.File0)
 	return v
 }
 

@@ -73,7 +73,7 @@ func enterRoot(c *setupRequest) error {
 	if err := ns.Private(); err != nil {
 		return newError("root", "", err)
 	}
-	root, err := openRoot(c.root)
+	root, err := OpenRoot(c.root)
 	if err != nil {
 		return newError("root", c.root.Dir, err)
 	}
@@ -84,7 +84,9 @@ func enterRoot(c *setupRequest) error {
 	return nil
 }
 
-func openRoot(r Root) (*ns.Tree, error) {
+// OpenRoot makes the mount of a root, attached nowhere yet. See ns.Overlay about the
+// mount namespace that it needs.
+func OpenRoot(r Root) (*ns.Tree, error) {
 	if r.Kind == Overlay {
 		return ns.Overlay(ns.Layers{Lower: r.Lower, Upper: r.Upper, Work: r.Work, Volatile: r.Volatile}, ns.NoDev)
 	}

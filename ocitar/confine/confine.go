@@ -55,12 +55,16 @@ type Child struct {
 	NoOwner    bool
 	UIDs, GIDs []ocitar.IDMap
 	Lower      []string // directories of the layers below, newest first
+
+	Into         string
+	Plain, Merge bool
 }
 
 // orders is what a child is told.
 type orders struct {
 	Child
 	Root string
+	Open bool // the root is descriptor 3
 }
 
 // answer is what it says.
@@ -75,10 +79,25 @@ const maxAnswer = 1 << 20
 // Unpack applies layer to the directory root, as ocitar's Unpack does. An *os.File is
 // read by the child itself. Ending ctx kills the child.
 func (c *Child) Unpack(ctx context.Context, root string, layer io.Reader) (ocitar.Summary, error) {
-	cmd, err := c.command(ctx, root)
+	cmd, err := c.command(ctx, orders{Child: *c, Root: root})
 	if err != nil {
 		return ocitar.Summary{}, err
 	}
+	return c.run(ctx, cmd, layer)
+}
+
+// UnpackTo is Unpack into an open directory: what is mounted in there is there, and it
+// may be of another mount namespace.
+func (c *Child) UnpackTo(ctx context.Context, root *os.File, layer io.Reader) (ocitar.Summary, error) {
+	cmd, err := c.command(ctx, orders{Child: *c, Root: root.Name(), Open: true})
+	if err != nil {
+		return ocitar.Summary{}, err
+	}
+	cmd.ExtraFiles = []*os.File{root}
+	return c.run(ctx, cmd, layer)
+}
+
+func (c *Child) run(ctx context.Context, cmd *exec.Cmd, layer io.Reader) (ocitar.Summary, error) {
 	out, errs := limited{max: maxAnswer}, limited{max: 4 << 10}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = layer, &out, &errs
 	runErr := cmd.Run()
@@ -101,11 +120,10 @@ func (c *Child) Unpack(ctx context.Context, root string, layer io.Reader) (ocita
 	return a.Summary, nil
 }
 
-func (c *Child) command(ctx context.Context, root string) (*exec.Cmd, error) {
+func (c *Child) command(ctx context.Context, o orders) (*exec.Cmd, error) {
 	if len(c.Argv) == 0 {
 		return nil, fmt.Errorf("confine: no program: %w", fs.ErrInvalid)
 	}
-	o := orders{*c, root}
 	if os.Geteuid() != 0 { // in the child's namespace all files have one owner
 		o.NoOwner = true
 	}
@@ -157,7 +175,7 @@ func (o *orders) unpack(layer io.Reader) (ocitar.Summary, error) {
 		defer r.Close()
 		lower = append(lower, r)
 	}
-	root, err := enter(o.Root, o.Whiteouts == ocitar.Overlay)
+	root, err := o.enter()
 	if err != nil {
 		return ocitar.Summary{}, fmt.Errorf("confine to %s: %w", o.Root, err)
 	}
@@ -165,8 +183,21 @@ func (o *orders) unpack(layer io.Reader) (ocitar.Summary, error) {
 	u := ocitar.Unpacker{
 		Limits: o.Limits, Whiteouts: o.Whiteouts, Devices: o.Devices,
 		NoOwner: o.NoOwner, UIDs: o.UIDs, GIDs: o.GIDs, Lower: lower,
+		Into: o.Into, Plain: o.Plain, Merge: o.Merge,
 	}
 	return u.UnpackTo(context.Background(), root, layer)
+}
+
+func (o *orders) enter() (*inroot.Root, error) {
+	if !o.Open {
+		return enter(o.Root, o.Whiteouts == ocitar.Overlay)
+	}
+	dir := os.NewFile(3, o.Root)
+	err := dir.Chdir()
+	if err = errors.Join(err, dir.Close()); err != nil { // no directory may be open where one enters a jail
+		return nil, err
+	}
+	return enterHere()
 }
 
 // failure is an error on its way out of the child: its text, what it matched.

@@ -44,7 +44,7 @@ func probe(arg string) int {
 		panic(err)
 	}
 	var reached []string
-	root, err := enter(o.Root, false)
+	root, err := o.enter()
 	if err == nil {
 		secret := filepath.Join(filepath.Dir(o.Root), "secret")
 		up := strings.Repeat("../", 30)
@@ -194,6 +194,51 @@ func TestProbeReachesNothing(t *testing.T) {
 	skipUnconfinable(t, err)
 	if err != nil {
 		t.Error(err)
+	}
+	dir := open(t, root)
+	if _, err := child(t, "probe").UnpackTo(context.Background(), dir, strings.NewReader("")); err != nil {
+		t.Errorf("in an open directory: %v", err)
+	}
+}
+
+func open(t *testing.T, dir string) *os.File {
+	t.Helper()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// What is no layer is unpacked into a directory of an open root: its links are the root's.
+func TestChildUnpacksTo(t *testing.T) {
+	root := roots(t)
+	for _, err := range []error{os.Mkdir(filepath.Join(root, "real"), 0o755), os.Symlink("/real", filepath.Join(root, "into"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := child(t)
+	c.Into, c.Plain, c.Merge = "into", true, true
+	plain := layer(t, &tar.Header{Name: "d/", Typeflag: tar.TypeDir}, &tar.Header{Name: "d/f"}, &tar.Header{Name: "d/.wh.f"}, &tar.Header{Name: "hard", Typeflag: tar.TypeLink, Linkname: "d/f"})
+	for range 2 { // the second time all is there
+		_, err := c.UnpackTo(context.Background(), open(t, root), bytes.NewReader(plain))
+		skipUnconfinable(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err1 := os.Stat(filepath.Join(root, "real/d/f"))
+	hard, err2 := os.Stat(filepath.Join(root, "real/hard"))
+	_, err3 := os.Stat(filepath.Join(root, "real/d/.wh.f"))
+	if err := errors.Join(err1, err2, err3); err != nil || !os.SameFile(f, hard) {
+		t.Error(err)
+	}
+	for what, h := range map[string]*tar.Header{"a file over a directory": {Name: "d"}, "a directory over a file": {Name: "d/f/", Typeflag: tar.TypeDir}} {
+		if _, err := c.UnpackTo(context.Background(), open(t, root), bytes.NewReader(layer(t, h))); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

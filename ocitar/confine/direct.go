@@ -13,6 +13,7 @@ func (c *Child) Direct(ctx context.Context, root string, layer io.Reader) (ocita
 	u := ocitar.Unpacker{
 		Limits: c.Limits, Whiteouts: c.Whiteouts, Devices: c.Devices,
 		NoOwner: c.NoOwner, UIDs: c.UIDs, GIDs: c.GIDs,
+		Into: c.Into, Plain: c.Plain, Merge: c.Merge,
 	}
 	for _, dir := range c.Lower {
 		r, err := inroot.Open(dir)

@@ -57,6 +57,23 @@ func enter(root string, overlay bool) (*inroot.Root, error) {
 	return inroot.Open("/")
 }
 
+// enterHere makes the working directory the world. It may be of another mount
+// namespace, from which nothing can be mounted here, so that the root is changed by
+// chroot(2): without the capability for that, and without a directory open elsewhere,
+// there is no way back.
+func enterHere() (*inroot.Root, error) {
+	if err := unix.Chroot("."); err != nil {
+		return nil, os.NewSyscallError("chroot", err)
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return nil, err
+	}
+	if err := drop(kept[:]...); err != nil {
+		return nil, err
+	}
+	return inroot.Open("/")
+}
+
 // Empty leaves this process, which Command started, nothing but its open descriptors: an
 // empty file system that is nowhere mounted as its root, and no capability.
 func Empty() error {

@@ -386,7 +386,8 @@ func TestCompletion(t *testing.T) {
 		"exec we":        ":4\n", // none of them runs
 		"run al":         "alpine:3\n:4\n",
 		"run alpine:3 x": ":0\n", // a command: whatever the shell thinks
-		"inspect ":       "web-1\nweb-2\nalpine:3\n:4\n",
+		"cp we":          "web-1:\nweb-2:\n:6\n", "cp web-1:/x we": "web-1:\nweb-2:\n:6\n", "cp ./x": ":0\n",
+		"inspect ": "web-1\nweb-2\nalpine:3\n:4\n",
 	} {
 		a, done := f.app(t, "")
 		r := done(a.Run(t.Context(), append([]string{"__complete"}, strings.Split(args, " ")...)))

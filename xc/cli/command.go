@@ -38,6 +38,7 @@ func commands() []command {
 	list = append(list, networkCommands()...)
 	list = append(list, portCommands()...)
 	list = append(list, commitCommands()...)
+	list = append(list, cpCommands()...)
 	list = append(list, volumeCommands()...)
 	list = append(list, channelCommands()...)
 	return append(list, systemCommands()...)
@@ -106,9 +107,10 @@ type names func(ctx context.Context, e api.Engine) ([]string, error)
 
 // completer lists what an argument may be.
 type completer struct {
-	names names
-	many  bool // each argument is one, not only the first
-	files bool // further arguments are files
+	names  names
+	many   bool // each argument is one, not only the first
+	files  bool // further arguments are files
+	either bool // each argument is a name or a file
 }
 
 // completionTime bounds how long a shell waits for names.
@@ -120,7 +122,7 @@ func (c completer) function(a *App) cobra.CompletionFunc {
 		rest = cobra.ShellCompDirectiveDefault
 	}
 	return func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if c.names == nil || len(args) > 0 && !c.many {
+		if c.names == nil || len(args) > 0 && !c.many && !c.either {
 			return nil, rest
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), completionTime)
@@ -133,7 +135,14 @@ func (c completer) function(a *App) cobra.CompletionFunc {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		return fitting(names, prefix), cobra.ShellCompDirectiveNoFileComp
+		fit := fitting(names, prefix)
+		switch {
+		case c.either && len(fit) == 0:
+			return nil, cobra.ShellCompDirectiveDefault
+		case c.either:
+			return fit, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		}
+		return fit, cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
