@@ -143,8 +143,13 @@ func TestIntegrationPublish(t *testing.T) {
 	}
 	calls(t, world, fromOutside)
 	calls(t, here, fromHere)
+	inside := testns.StackOf(t, c.Pid) // itself, and a neighbour, by addresses of the host
+	neighbour := testns.StackOf(t, sleeper(t, e, "neighbour", api.Attachment{Network: "web"}).Pid)
+	for _, from := range []*testns.Stack{inside, neighbour} {
+		calls(t, from, map[string]string{"tcp " + gw + ":8080": "web 80 " + gw, "tcp 10.79.0.1:8080": "web 80 " + gw, "tcp [fd79::1]:8080": "web 80 fd70:1::1"})
+	}
 	counts, err := e.PublishedPorts(t.Context(), "web")
-	if err != nil || len(counts) != 8 || counts[0].Redirected != 2 || counts[0].Local != 3 || counts[2].Redirected != 3 || counts[3].Redirected != 0 || counts[3].Local != 1 {
+	if err != nil || len(counts) != 8 || counts[0].Redirected != 8 || counts[0].Local != 3 || counts[2].Redirected != 3 || counts[3].Redirected != 0 || counts[3].Local != 1 {
 		t.Errorf("counts %+v, %v", counts, err)
 	}
 	if err := e.Close(); err != nil {

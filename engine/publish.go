@@ -92,32 +92,34 @@ func (e *Engine) releasePorts(c *container) {
 }
 
 // targets are the addresses of a container that published ports lead to, of each
-// family the main one or the first.
-type targets struct{ v4, v6 netip.Addr }
+// family the main one or the first, with the lengths of their subnets.
+type targets struct{ v4, v6 netip.Prefix }
 
 func (e *Engine) targets(c *container) (t targets) {
-	take := func(a netip.Addr) {
-		if a.Is4() && !t.v4.IsValid() {
-			t.v4 = a
+	take := func(p netip.Prefix) {
+		if a := p.Addr(); a.Is4() && !t.v4.IsValid() {
+			t.v4 = p
 		} else if a.Is6() && !t.v6.IsValid() {
-			t.v6 = a
+			t.v6 = p
 		}
 	}
 	list := slices.Clone(e.connections(c))
 	slices.SortStableFunc(list, func(a, b connection) int { return rank(a) - rank(b) })
 	for _, conn := range list {
-		if m := conn.main(); m.IsValid() {
-			take(m)
+		for _, a := range conn.addrs {
+			if a.Addr() == conn.main() {
+				take(a)
+			}
 		}
 		for _, a := range conn.addrs {
-			take(a.Addr())
+			take(a)
 		}
 	}
 	return t
 }
 
 // of is the address for calls of a family; invalid when there is none.
-func (t targets) of(v6 bool) netip.Addr {
+func (t targets) of(v6 bool) netip.Prefix {
 	if v6 {
 		return t.v6
 	}
@@ -126,10 +128,10 @@ func (t targets) of(v6 bool) netip.Addr {
 
 // any is that of the family, or else the other.
 func (t targets) any(v6 bool) netip.Addr {
-	if a := t.of(v6); a.IsValid() {
-		return a
+	if p := t.of(v6); p.IsValid() {
+		return p.Addr()
 	}
-	return t.of(!v6)
+	return t.of(!v6).Addr()
 }
 
 // choices is how often a port is chosen anew that is free in one family only.
@@ -271,7 +273,7 @@ func (e *Engine) redirects(ctx context.Context, c *container, p *published, to t
 			v6 := addr.Is6()
 			r := host.Publish{
 				Protocol: port.Protocol, Interface: port.Interface, First: port.HostPort, Last: port.HostEnd,
-				Target: to.of(v6), TargetFirst: port.Port,
+				Target: to.of(v6).Addr(), Subnet: to.of(v6), TargetFirst: port.Port,
 			}
 			if !addr.IsUnspecified() {
 				r.Addr = addr

@@ -61,6 +61,7 @@ type Publish struct {
 	Interface   string         // of this host, where it comes in; empty: any
 	First, Last uint16         // on this host, both included
 	Target      netip.Addr     // the container's
+	Subnet      netip.Prefix   // that Target is in: calls from there need a way back
 	TargetFirst uint16         // in the container
 	Sources     []netip.Prefix // who may; empty: all
 }

@@ -33,6 +33,7 @@ func (h *Host) tenantInterfaces(s Spec) []tenant.Interface {
 	for n, i := range s.Interfaces {
 		list = append(list, tenant.Interface{
 			Name: i.Name, Peer: h.ifName(s.ID, n), Bridge: i.Bridge, MAC: i.MAC.String(), MTU: i.MTU, Addrs: i.Addrs, Gateways: i.Gateways,
+			Hairpin: len(s.Publish) > 0,
 		})
 	}
 	return list

@@ -102,6 +102,11 @@ func (h *Host) Republish(ctx context.Context, id string, publish []Publish, more
 	if err := h.redirect(id, publish); err != nil {
 		return err
 	}
+	if len(publish) > 0 {
+		if err := h.reflect(id); err != nil {
+			return err
+		}
+	}
 	for _, key := range gone {
 		err := h.withProxy(ctx, id, func(p proxy.ProxyClient) error { return p.Remove(ctx, key) })
 		if err != nil && !noProxy(err) {

@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 
+	"github.com/joyboyid/xc/linux/netif"
 	"github.com/joyboyid/xc/linux/nft"
 )
 
@@ -21,6 +24,9 @@ func (h *Host) redirect(id string, publish []Publish) error {
 			Proto: p.Protocol, Host: p.Addr, Interface: p.Interface, First: p.First, Last: p.Last,
 			Target: p.Target, Port: p.TargetFirst, From: p.Sources,
 		})
+		if p.Subnet.IsValid() && !slices.Contains(s.Subnets, p.Subnet.Masked()) {
+			s.Subnets = append(s.Subnets, p.Subnet.Masked())
+		}
 	}
 	if len(publish) > 0 {
 		return h.table().SetSite(s)
@@ -30,6 +36,23 @@ func (h *Host) redirect(id string, publish []Publish) error {
 		return nil // then there is nothing of it
 	}
 	return err
+}
+
+// reflect lets the bridges of a container that runs give it what it has sent
+// itself by a published port.
+func (h *Host) reflect(id string) error {
+	return withNetif(func(c *netif.Conn) error {
+		for n := range MaxInterfaces {
+			err := c.Hairpin(h.ifName(id, n))
+			if errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // CanPublish tells why this host cannot redirect what comes to it from outside,

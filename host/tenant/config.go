@@ -129,6 +129,7 @@ type Interface struct {
 	MTU      int            `json:"mtu,omitempty"` // bytes; 0: the bridge's
 	Addrs    []netip.Prefix `json:"addrs,omitempty"`
 	Gateways []netip.Addr   `json:"gateways,omitempty"` // default routes
+	Hairpin  bool           `json:"hairpin,omitempty"`  // the bridge sends back what the tenant sends itself by a port of the host
 }
 
 // parse reads and checks a configuration. Keys it does not know are errors.

@@ -112,6 +112,11 @@ func (i Interface) make(host, inside *netif.Conn, ours *os.File, id string) erro
 	if err != nil {
 		return err
 	}
+	if i.Hairpin {
+		if err := host.Hairpin(i.Peer); err != nil {
+			return err
+		}
+	}
 	if err := inside.Set(i.Name, netif.Change{Up: netif.Yes}); err != nil {
 		return err
 	}

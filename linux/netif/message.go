@@ -17,6 +17,7 @@ const (
 	rtmNewLink  = 16
 	rtmDelLink  = 17
 	rtmGetLink  = 18
+	rtmSetLink  = 19
 	rtmNewAddr  = 20
 	rtmDelAddr  = 21
 	rtmGetAddr  = 22
@@ -46,6 +47,7 @@ const (
 	iflaName     = 3
 	iflaMTU      = 4
 	iflaMaster   = 10
+	iflaProtInfo = 12
 	iflaLinkInfo = 18
 	iflaAlias    = 20
 	iflaNetNSFD  = 28
@@ -53,6 +55,8 @@ const (
 	infoKind = 1
 	infoData = 2
 	vethPeer = 1
+
+	brportMode = 4 // of if_link.h: hairpin
 
 	ifaAddress = 1
 	ifaLocal   = 2
@@ -68,8 +72,9 @@ const (
 	scopeLink     = 253
 	typeUnicast   = 1
 
-	familyInet  = 2
-	familyInet6 = 10
+	familyInet   = 2
+	familyBridge = 7
+	familyInet6  = 10
 
 	ifUp = 0x1
 
@@ -283,6 +288,14 @@ func setLink(index, master int, ch Change) request {
 	}
 	r.body = r.namespace(b, ch.Namespace)
 	return r
+}
+
+// hairpin sets a flag of a port of a bridge: these go by the messages of AF_BRIDGE.
+func hairpin(index int) request {
+	b := link(index, 0, 0)
+	b[0] = familyBridge
+	b = attribute(b, iflaProtInfo|nested, attribute(nil, brportMode, []byte{1}))
+	return request{kind: rtmSetLink, flags: flagAck, body: b}
 }
 
 func family(a netip.Addr) byte {

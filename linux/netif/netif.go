@@ -259,6 +259,17 @@ func (c *Conn) Set(name string, ch Change) error {
 	return err
 }
 
+// Hairpin lets a bridge send out by one of its ports what has come in by it, which
+// it needs to where netfilter changes addresses on the bridge (br_netfilter).
+func (c *Conn) Hairpin(port string) error {
+	link, err := c.Lookup(port)
+	if err != nil {
+		return err
+	}
+	_, err = c.do("hairpin", port, hairpin(link.Index))
+	return err
+}
+
 // AddAddr gives an interface an address with the length of its network. One that
 // it has already is no error. It is used at once: whether somebody else on the
 // link has it (duplicate address detection of v6) is not asked.

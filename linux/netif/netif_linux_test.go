@@ -313,3 +313,33 @@ func TestIntegrationChanges(t *testing.T) {
 		t.Errorf("lo as a port: %v", err)
 	}
 }
+
+func TestIntegrationHairpin(t *testing.T) {
+	needRoot(t)
+	c, err := netif.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.AddBridge(netif.Bridge{Name: "hair0"}); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Delete("hair0")
+	if err := c.AddVeth(netif.Veth{End: netif.End{Name: "hair1"}, Peer: netif.End{Name: "hair2"}}); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Delete("hair1")
+	if err := c.Hairpin("hair1"); err == nil {
+		t.Error("an interface that is no port of a bridge")
+	}
+	if err := errors.Join(c.Set("hair1", netif.Change{Master: "hair0"}), c.Hairpin("hair1"), c.Hairpin("hair1")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("bridge", "-d", "link", "show", "dev", "hair1").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "hairpin on") {
+		t.Errorf("bridge link: %s, %v", out, err)
+	}
+	if err := c.Hairpin("nothing"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no interface: %v", err)
+	}
+}

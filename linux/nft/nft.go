@@ -42,6 +42,10 @@ type Table struct{ Name string }
 type Site struct {
 	Name      string
 	Redirects []Redirect
+	// Subnets are those that targets are in, disjoint. Who calls from the target's
+	// own subnet would get the answer from a stranger, the target itself, so such
+	// a call gets the host's address as its source.
+	Subnets []netip.Prefix
 }
 
 // Redirect sends what comes from outside to ports of the host to a container.

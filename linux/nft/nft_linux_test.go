@@ -85,7 +85,8 @@ func TestIntegrationRules(t *testing.T) {
 		{Proto: "tcp", First: 8000, Last: 8002, Target: addr("10.1.0.2"), Port: 80, From: []netip.Prefix{prefix("10.0.0.0/8"), prefix("192.0.2.0/25"), prefix("198.51.100.7/32")}},
 		{Proto: "udp", First: 9000, Last: 9001, Target: addr("fd01::2"), Port: 90, From: []netip.Prefix{prefix("2001:db8::/33")}},
 	}
-	if err := table.SetSite(Site{Name: "c1", Redirects: redirects}); err != nil {
+	subnets := []netip.Prefix{prefix("10.1.0.0/25"), prefix("fd01::/64")}
+	if err := table.SetSite(Site{Name: "c1", Redirects: redirects, Subnets: subnets}); err != nil {
 		t.Fatal(err)
 	}
 	want := `table inet xc-rules {
@@ -114,6 +115,7 @@ func TestIntegrationRules(t *testing.T) {
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
 		jump network-blue-postrouting
+		jump site-c1-postrouting
 	}
 
 	chain network-blue-forward {
@@ -121,9 +123,7 @@ func TestIntegrationRules(t *testing.T) {
 	}
 
 	chain network-blue-postrouting {
-		ip saddr @network-blue-4 ip daddr @network-blue-4 ct status dnat masquerade
 		ip saddr @network-blue-4 oifname != "xc0" masquerade
-		ip6 saddr @network-blue-6 ip6 daddr @network-blue-6 ct status dnat masquerade
 		ip6 saddr @network-blue-6 oifname != "xc0" masquerade
 	}
 
@@ -135,6 +135,11 @@ func TestIntegrationRules(t *testing.T) {
 		ip saddr 192.0.2.0/25 fib daddr type local tcp dport 8000-8002 counter packets 0 bytes 0 dnat ip to tcp dport map { 8000 : 10.1.0.2 . 80, 8001 : 10.1.0.2 . 81, 8002 : 10.1.0.2 . 82 } comment "tcp *:8000-8002 > 10.1.0.2:80-82"
 		ip saddr 198.51.100.7 fib daddr type local tcp dport 8000-8002 counter packets 0 bytes 0 dnat ip to tcp dport map { 8000 : 10.1.0.2 . 80, 8001 : 10.1.0.2 . 81, 8002 : 10.1.0.2 . 82 } comment "tcp *:8000-8002 > 10.1.0.2:80-82"
 		ip6 saddr 2001:db8::/33 fib daddr type local udp dport 9000-9001 counter packets 0 bytes 0 dnat ip6 to udp dport map { 9000 : fd01::2 . 90, 9001 : fd01::2 . 91 } comment "udp *:9000-9001 > [fd01::2]:90-91"
+	}
+
+	chain site-c1-postrouting {
+		ip saddr 10.1.0.0/25 ip daddr 10.1.0.0/25 ct status dnat masquerade
+		ip6 saddr fd01::/64 ip6 daddr fd01::/64 ct status dnat masquerade
 	}
 }
 `
@@ -156,7 +161,7 @@ func TestIntegrationRules(t *testing.T) {
 	if got := read(); strings.Contains(got, "map {") || strings.Count(got, "jump") != 3 || strings.Contains(got, "sctp") {
 		t.Errorf("replaced by less:\n%s", got)
 	}
-	if err := table.SetNetwork(Network{Name: "blue", Bridge: "xc1", Prefixes: []netip.Prefix{prefix("10.2.0.0/24")}}); err != nil {
+	if err := table.SetNetwork(Network{Name: "blue", Bridge: "xc1", Prefixes: []netip.Prefix{prefix("10.2.0.0/24")}, Masquerade: true}); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(); strings.Contains(got, "xc0") || strings.Contains(got, "10.1.0.0/24") || strings.Contains(got, "network-blue-forward") {
@@ -178,7 +183,7 @@ func TestIntegrationErrors(t *testing.T) {
 	list := addForeign(t)
 	before := list()
 	table := Table{Name: "xc-errors"}
-	err := table.SetNetwork(Network{Name: "twice", Bridge: "xc0", Prefixes: []netip.Prefix{prefix("10.0.0.0/8"), prefix("10.1.0.0/16")}})
+	err := table.SetNetwork(Network{Name: "twice", Bridge: "xc0", Masquerade: true, Prefixes: []netip.Prefix{prefix("10.0.0.0/8"), prefix("10.1.0.0/16")}})
 	var e *Error
 	if !errors.As(err, &e) || !errors.Is(err, os.ErrExist) && !errors.Is(err, unix.ENOTEMPTY) || !strings.Contains(err.Error(), "add elements to network-twice-4") {
 		t.Errorf("overlapping prefixes: %v", err)
@@ -219,7 +224,7 @@ func TestIntegrationConcurrent(t *testing.T) {
 				other.Delete()
 				return
 			default:
-				_ = other.SetNetwork(Network{Name: "n", Bridge: "b", Prefixes: []netip.Prefix{prefix("10.0.0.0/8")}})
+				_ = other.SetNetwork(Network{Name: "n", Bridge: "b", Prefixes: []netip.Prefix{prefix("10.0.0.0/8")}, Isolated: true})
 			}
 		}
 	}()
@@ -295,7 +300,7 @@ func TestIntegrationTraffic(t *testing.T) {
 	blue := Network{Name: "blue", Bridge: "xc0", Prefixes: []netip.Prefix{prefix("10.1.0.0/24"), prefix("fd01::/64")}, Isolated: true}
 	red := Network{Name: "red", Bridge: "xc1", Prefixes: []netip.Prefix{prefix("10.2.0.0/24")}, Masquerade: true}
 	sites := []Site{
-		{Name: "a", Redirects: []Redirect{
+		{Name: "a", Subnets: blue.Prefixes, Redirects: []Redirect{
 			{Proto: "tcp", First: 8080, Last: 8080, Target: addr("10.1.0.2"), Port: 80},
 			{Proto: "tcp", First: 8080, Last: 8080, Target: addr("fd01::2"), Port: 80},
 			{Proto: "udp", First: 8080, Last: 8080, Target: addr("10.1.0.2"), Port: 80},

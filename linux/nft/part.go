@@ -130,8 +130,8 @@ func (n *Network) part() (part, error) {
 		}
 		s := prefixes(p.setNames()[i], uint32(i+1), f, list)
 		p.sets = append(p.sets, s)
-		if len(list) > 0 {
-			p.rules["postrouting"] = append(p.rules["postrouting"], n.postrouting(f, s)...)
+		if len(list) > 0 && n.Masquerade {
+			p.rules["postrouting"] = append(p.rules["postrouting"], n.masqueraded(f, s))
 		}
 	}
 	if n.Isolated {
@@ -147,28 +147,15 @@ func (n *Network) part() (part, error) {
 	return p, nil
 }
 
-// postrouting changes the source of what would not find its way back.
-func (n *Network) postrouting(f family, s *set) []*rule {
-	// A container that calls a port of the host which leads into its own network
-	// would get the answer from a stranger.
-	hairpin := &rule{}
-	hairpin.is(f)
-	for _, at := range []uint32{f.source, f.dest} {
-		hairpin.load(networkHeader, at, f.size)
-		hairpin.lookup(s, false)
-	}
-	hairpin.conntrack(ctStatus, statusDNAT, cmpNeq)
-	hairpin.masquerade()
-	if !n.Masquerade {
-		return []*rule{hairpin}
-	}
-	m := &rule{}
-	m.is(f)
-	m.load(networkHeader, f.source, f.size)
-	m.lookup(s, false)
-	m.iface(metaOifname, cmpNeq, n.Bridge)
-	m.masquerade()
-	return []*rule{hairpin, m}
+// masqueraded is the rule for what leaves the network.
+func (n *Network) masqueraded(f family, s *set) *rule {
+	r := &rule{}
+	r.is(f)
+	r.load(networkHeader, f.source, f.size)
+	r.lookup(s, false)
+	r.iface(metaOifname, cmpNeq, n.Bridge)
+	r.masquerade()
+	return r
 }
 
 func (s *Site) part() (part, error) {
@@ -192,7 +179,28 @@ func (s *Site) part() (part, error) {
 			p.rules["prerouting"] = append(p.rules["prerouting"], r.rule(source, m))
 		}
 	}
+	for _, subnet := range s.Subnets {
+		if len(s.Redirects) == 0 {
+			break
+		}
+		if !subnet.IsValid() || subnet.Addr().Is4In6() {
+			return p, fmt.Errorf("subnet %s: %w", subnet, fs.ErrInvalid)
+		}
+		p.rules["postrouting"] = append(p.rules["postrouting"], hairpin(subnet))
+	}
 	return p, nil
+}
+
+// hairpin is the rule for calls from a subnet that were redirected into it.
+func hairpin(subnet netip.Prefix) *rule {
+	f := familyOf(subnet.Addr())
+	r := &rule{}
+	r.is(f)
+	r.within(f, f.source, subnet)
+	r.within(f, f.dest, subnet)
+	r.conntrack(ctStatus, statusDNAT, cmpNeq)
+	r.masquerade()
+	return r
 }
 
 // rule is the one for calls from a source.
