@@ -45,7 +45,7 @@ type channelRecord struct {
 // channelLimits are those of each channel: who is on the other side is trusted
 // with little.
 var channelLimits = ipc.Limits{
-	Body: 1 << 20, Files: 8, Calls: 64, Bytes: 4 << 20, Conns: 128, ConnsPerUser: 128, CallsPerUser: 256, BytesPerUser: 8 << 20,
+	Body: 1 << 20, Files: 8, Calls: 64, Bytes: 4 << 20, Conns: 128, ConnsPerUser: 128, CallsPerUser: 256, FilesPerUser: 256, BytesPerUser: 8 << 20,
 }
 
 // CreateChannel implements api.Channels. The record comes first, so that what a

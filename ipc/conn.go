@@ -57,9 +57,6 @@ func NewConn(c net.Conn) (*Conn, error) {
 	conn := &Conn{conn: u}
 	conn.r.init(u, rc)
 	conn.w.init(u, rc)
-	// Larger buffers are a hope, not a need: kern.ipc.maxsockbuf may forbid it.
-	_ = u.SetReadBuffer(bufferSize)
-	_ = u.SetWriteBuffer(bufferSize)
 	return conn, nil
 }
 
@@ -130,6 +127,10 @@ const helloMax = 4 << 10 // bytes
 func (c *Conn) greet(l Limits, window int) error {
 	c.limits = l.filled()
 	c.r.limits, c.w.stall = c.limits, c.limits.Stall
+	c.r.alloc()
+	// Larger buffers are a hope, not a need: kern.ipc.maxsockbuf may forbid it.
+	_ = c.conn.SetReadBuffer(bufferSize)
+	_ = c.conn.SetWriteBuffer(bufferSize)
 	b, err := json.Marshal(hello{version, c.limits.Body, c.limits.Files, window})
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ func TestCallBeforeHello(t *testing.T) {
 	go ask("A.Small", "x", []*os.File{text(t, "")})
 	theirs.limits = Limits{}.filled()
 	theirs.r.limits, theirs.w.stall = theirs.limits, theirs.limits.Stall
+	theirs.r.alloc()
 	for i, want := range []struct {
 		kind kind
 		fds  int
@@ -93,6 +94,7 @@ func TestGoneBeforeHello(t *testing.T) {
 	}()
 	theirs.limits = Limits{}.filled()
 	theirs.r.limits = theirs.limits
+	theirs.r.alloc()
 	for range 2 { // hello and call
 		f, err := theirs.r.next()
 		if err != nil {

@@ -198,6 +198,7 @@ func TestLateFramesAreIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.r.limits = Limits{}.filled()
+	c.r.alloc()
 	for _, want := range []kind{kindHello, kindResult} {
 		f, err := c.r.next()
 		if err != nil || f.kind != want {

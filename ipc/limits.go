@@ -15,7 +15,9 @@ type Limits struct {
 	Bytes        int // bodies of the calls of one connection that run or are being received; 16 MiB
 	Conns        int // connections; 2048
 	ConnsPerUser int // connections of one uid; 1024
+	ConnRate     int // connections of one uid in a second, beyond which they wait for their turn; 1000
 	CallsPerUser int // running calls of one uid; 4096
+	FilesPerUser int // descriptors that one uid has sent and that are not closed yet; 4096
 	BytesPerUser int // bodies of the calls of one uid that run or are being received; 64 MiB
 }
 
@@ -38,7 +40,9 @@ func (l Limits) filled() Limits {
 	set(&l.Bytes, max(16<<20, l.Body))
 	set(&l.Conns, 2048)
 	set(&l.ConnsPerUser, 1024)
+	set(&l.ConnRate, 1000)
 	set(&l.CallsPerUser, 4096)
+	set(&l.FilesPerUser, 4096)
 	set(&l.BytesPerUser, max(64<<20, l.Body))
 	l.Body, l.Files = max(l.Body, leastBody), min(max(l.Files, leastFiles), maxRights)
 	if l.Hello <= 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,47 @@ func TestBytesOfAUser(t *testing.T) {
 	<-served
 }
 
+// So are the descriptors, also those of which half a header came.
+func TestFilesOfAUser(t *testing.T) {
+	leaks(t)
+	s, started, release := held(Limits{FilesPerUser: 10})
+	dial, served := listening(t, s)
+	a, b := dial(), dial()
+	eight := slices.Repeat([]*os.File{os.Stdin}, 8)
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.Call(context.Background(), "A.Wait", nil, eight, nil)
+		done <- err
+	}()
+	<-started
+	if _, err := b.Call(limited(t), "A.B", nil, eight, nil); CodeOf(err) != CodeUnavailable {
+		t.Errorf("8 more: %v", err)
+	}
+	if _, err := b.Call(limited(t), "A.B", nil, eight[:2], nil); err != nil {
+		t.Errorf("2 more: %v", err)
+	}
+	c := hostile(t, s)
+	play(t, c, []step{{data: raw(kindHello, 0, 0, goodHello)}, {raw(kindCall, 8, 1, "A.B\n")[:1], 8}})
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for {
+		if _, err := b.Call(limited(t), "A.B", nil, eight, nil); err == nil {
+			break
+		} else if CodeOf(err) != CodeUnavailable {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Shutdown(limited(t)); err != nil {
+		t.Error(err)
+	}
+	<-served
+}
+
 // drained reads to the end.
 func drained(c *Conn) error {
 	_, err := io.Copy(io.Discard, c.conn)
@@ -163,7 +205,7 @@ func TestNothingIsCountedInTheEnd(t *testing.T) {
 	if err := s.Shutdown(limited(t)); err != nil {
 		t.Error(err)
 	}
-	if user.calls.Load() != 0 || user.bytes.Load() != 0 || user.conns != 0 || len(s.users) > 0 {
+	if user.calls.Load() != 0 || user.bytes.Load() != 0 || user.files.Load() != 0 || user.conns != 0 || len(s.users) > 0 {
 		t.Errorf("%d calls, %d bytes, %d connections", user.calls.Load(), user.bytes.Load(), user.conns)
 	}
 }

@@ -22,6 +22,10 @@ const patience = 30 * time.Second
 const dialEnv = "IPC_TEST_DIAL"
 
 func TestMain(m *testing.M) {
+	if arg := os.Getenv(attackEnv); arg != "" {
+		attack(arg)
+		return
+	}
 	path := os.Getenv(dialEnv)
 	if path == "" {
 		os.Exit(m.Run())

@@ -17,12 +17,14 @@ func (p *Peer) read(fd int) error {
 		return os.NewSyscallError("getsockopt SO_PEERCRED", err)
 	}
 	p.UID, p.GID, p.PID = cred.Uid, cred.Gid, int(cred.Pid)
-	b, err := getsockopt(fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS, make([]byte, 4*groupsMax))
-	if err != nil {
-		return err // ERANGE: more groups than any process can have
+	for n := 32; ; n *= 8 { // few have more
+		b, err := getsockopt(fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS, make([]byte, 4*n))
+		if errors.Is(err, unix.ERANGE) && n < groupsMax {
+			continue
+		}
+		p.Groups = ids(b)
+		return err
 	}
-	p.Groups = ids(b)
-	return nil
 }
 
 const groupsMax = 65536 // NGROUPS_MAX, include/uapi/linux/limits.h

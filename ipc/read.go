@@ -32,7 +32,12 @@ type reader struct {
 	conn   *net.UnixConn
 	rc     syscall.RawConn
 	limits Limits
-	room   func(h header) bool // asked before a body is received; nil: there always is
+
+	// Of a server: told of descriptors that came, and asked before the body of a
+	// call is received. False: the peer's user has too many already.
+	got  func(fds int) bool
+	room func(size int) bool
+	full bool // what got said last
 
 	buf     []byte // buf[r:w] is received and not yet taken
 	r, w    int
@@ -53,9 +58,13 @@ type reader struct {
 
 func (r *reader) init(c *net.UnixConn, rc syscall.RawConn) {
 	r.conn, r.rc = c, rc
+	r.recv = r.recvmsg
+}
+
+// alloc makes the buffers: not before it is known that the peer is served.
+func (r *reader) alloc() {
 	r.buf = make([]byte, readSize)
 	r.oob = make([]byte, oobSize)
-	r.recv = r.recvmsg
 }
 
 // recvmsg receives once into dst; false means that there is nothing yet.
@@ -112,6 +121,9 @@ func (r *reader) fill(dst []byte) (int, error) {
 	if r.oobn > 0 {
 		fds, err := parseRights(r.oob[:r.oobn])
 		r.pending = append(r.pending, fds...)
+		if r.got != nil {
+			r.full = !r.got(len(fds))
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -149,6 +161,7 @@ func (r *reader) next() (frame, error) {
 	if h.files > 0 {
 		f.fds = append([]int(nil), r.pending[:h.files]...)
 		r.pending = r.pending[:copy(r.pending, r.pending[h.files:])]
+		f.dropped = r.full
 	}
 	if err := r.body(&f); err != nil {
 		f.discard()
@@ -167,6 +180,8 @@ func (r *reader) more() error {
 			r.buf = make([]byte, 2*len(r.buf))
 		}
 		r.r, r.w = 0, 0
+	} else if r.full && len(r.pending) > 0 {
+		return fmt.Errorf("%w: %d descriptors with half a header, of a user who has too many", errProtocol, len(r.pending))
 	} else if r.r > 0 {
 		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
@@ -187,7 +202,7 @@ func (r *reader) body(f *frame) error {
 	if size == 0 {
 		return nil
 	}
-	if r.room != nil && !r.room(f.header) {
+	if f.kind == kindCall && r.room != nil && (f.dropped || !r.room(size)) {
 		f.dropped = true
 		return r.skip(size)
 	}

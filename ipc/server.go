@@ -34,16 +34,19 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
-	users     map[uint32]*usage // by uid, of those that are connected
+	users     map[uint32]*usage // by uid
+	conns     int               // of all users
 	drain     bool
 	change    chan struct{} // closed when a session has ended; nil if nobody waits
 }
 
 // usage is what one user has of a server.
 type usage struct {
-	conns int // the server's mu
+	conns int       // the server's mu
+	paid  time.Time // until when its connections have used up their rate; the server's mu
 	calls atomic.Int64
 	bytes atomic.Int64 // of bodies
+	files atomic.Int64 // descriptors
 }
 
 // ErrShutdown is serving with a server that was shut down.
@@ -136,9 +139,15 @@ func passing(err error) bool {
 // ServeConn takes c over and serves it until it ends: nil when the peer went
 // away or after Shutdown, ctx.Err() when ctx ended. Handlers have returned then.
 func (s *Server) ServeConn(ctx context.Context, c *Conn) error {
-	ss, err := s.begin(ctx, c)
+	ss, turn, err := s.begin(ctx, c)
 	if err != nil {
 		return errors.Join(err, c.Close())
+	}
+	if turn > 0 {
+		select {
+		case <-time.After(turn):
+		case <-ctx.Done():
+		}
 	}
 	err = ss.run()
 	s.finish(ss)
@@ -149,51 +158,93 @@ func (s *Server) ServeConn(ctx context.Context, c *Conn) error {
 	return err
 }
 
-// begin counts a connection.
-func (s *Server) begin(ctx context.Context, c *Conn) (*session, error) {
+// begin counts a connection. Its turn is how long it has to wait.
+func (s *Server) begin(ctx context.Context, c *Conn) (ss *session, turn time.Duration, err error) {
 	p, err := c.Peer()
 	if err != nil {
-		return nil, fmt.Errorf("credentials of the peer: %w", err)
+		return nil, 0, fmt.Errorf("credentials of the peer: %w", err)
+	}
+	l := s.Limits.filled()
+	if err := s.enter(p.UID, l); err != nil {
+		return nil, 0, err
 	}
 	if s.Admit != nil {
 		if err := s.Admit(p); err != nil {
-			return nil, err
+			s.leave(p.UID)
+			return nil, 0, err
 		}
 	}
-	ss := &session{server: s, conn: c, peer: p, ctx: ctx, calls: map[uint64]*Request{}}
-	l := s.Limits.filled()
+	ss = &session{server: s, conn: c, peer: p, ctx: ctx, calls: map[uint64]*Request{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sessions == nil {
-		s.sessions, s.users = map[*session]struct{}{}, map[uint32]*usage{}
-	}
-	user := s.users[p.UID]
-	if user == nil {
-		user = &usage{}
-	}
-	switch {
-	case s.drain:
-		return nil, ErrShutdown
-	case len(s.sessions) >= l.Conns:
-		return nil, &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d connections", l.Conns)}
-	case user.conns >= l.ConnsPerUser:
-		return nil, &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d connections of uid %d", l.ConnsPerUser, p.UID)}
+	if s.drain { // since it entered
+		s.leaveLocked(p.UID)
+		return nil, 0, ErrShutdown
 	}
 	s.sessions[ss] = struct{}{}
-	s.users[p.UID] = user
+	ss.user = s.users[p.UID]
+	return ss, ss.user.turn(time.Now(), l.ConnRate), nil
+}
+
+// enter counts a connection of a user, before anything is spent on it.
+func (s *Server) enter(uid uint32, l Limits) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users == nil {
+		s.sessions, s.users = map[*session]struct{}{}, map[uint32]*usage{}
+	}
+	user := s.users[uid]
+	switch {
+	case s.drain:
+		return ErrShutdown
+	case s.conns >= l.Conns:
+		return &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d connections", l.Conns)}
+	case user == nil:
+		user = &usage{}
+		s.users[uid] = user
+	case user.conns >= l.ConnsPerUser:
+		return &Error{Code: CodeUnavailable, Message: fmt.Sprintf("%d connections of uid %d", l.ConnsPerUser, uid)}
+	}
+	s.conns++
 	user.conns++
-	ss.user = user
-	return ss, nil
+	return nil
+}
+
+func (s *Server) leave(uid uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaveLocked(uid)
+}
+
+// leaveLocked forgets a connection, and its user with the last one. Those who had
+// many are remembered for a while, or they could begin anew after each.
+func (s *Server) leaveLocked(uid uint32) {
+	s.conns--
+	s.users[uid].conns--
+	soon := time.Now().Add(100 * time.Millisecond)
+	for uid, u := range s.users {
+		if u.conns == 0 && u.paid.Before(soon) {
+			delete(s.users, uid)
+		}
+	}
+}
+
+// turn takes one connection from the rate of its user: those of one second at
+// once, and then one after the other.
+func (u *usage) turn(now time.Time, rate int) time.Duration {
+	if u.paid.Before(now) {
+		u.paid = now
+	}
+	u.paid = u.paid.Add(time.Second / time.Duration(rate))
+	return u.paid.Sub(now) - time.Second
 }
 
 func (s *Server) finish(ss *session) {
+	ss.giveBack(ss.bytes, ss.files) // of a call that was not received whole
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.leaveLocked(ss.peer.UID)
 	delete(s.sessions, ss)
-	ss.user.bytes.Add(int64(-ss.bytes)) // of a call that was not received whole
-	if ss.user.conns--; ss.user.conns == 0 {
-		delete(s.users, ss.peer.UID)
-	}
 	if len(s.sessions) == 0 {
 		s.workers.dismiss()
 	}

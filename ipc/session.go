@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ type session struct {
 	calls map[uint64]*Request
 	count int // calls not answered yet
 	bytes int // of their bodies, and of one that is being received
+	files int // descriptors, too
 	drain bool
 
 	greeted bool
@@ -34,13 +36,16 @@ func (s *session) run() error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.ctx = ctx
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() }) // wakes the reader, which reports ctx
-	s.conn.r.room = s.room
+	s.conn.r.room, s.conn.r.got = s.room, s.got
 	err := s.greet()
 	if err == nil {
 		err = s.conn.meet()
 	}
-	for err == nil {
+	for n := 1; err == nil; n++ {
 		err = s.read()
+		if n%fair == 0 {
+			runtime.Gosched()
+		}
 	}
 	if cerr := ctx.Err(); cerr != nil {
 		err = cerr
@@ -53,6 +58,9 @@ func (s *session) run() error {
 	_ = s.conn.Close() // the error that matters is err
 	return err
 }
+
+// fair is how many frames of one connection may be taken while others wait.
+const fair = 64
 
 // greet sends the hello; what shut would have sent comes behind it.
 func (s *session) greet() error {
@@ -103,8 +111,9 @@ func (s *session) read() error {
 // call starts a handler, or answers that there is no room for one.
 func (s *session) call(f frame) error {
 	if f.dropped {
+		s.giveBack(0, len(f.fds))
 		f.discard()
-		return s.answer(f.id, nil, nil, &Error{Code: CodeUnavailable, Message: "the calls that are running hold too many bytes"})
+		return s.answer(f.id, nil, nil, &Error{Code: CodeUnavailable, Message: "the calls that are running hold too many bytes or descriptors"})
 	}
 	method, timeout, params, err := parseCall(f.body)
 	if err != nil {
@@ -120,7 +129,7 @@ func (s *session) call(f frame) error {
 	}
 	if refusal, err := s.admit(r); err != nil || refusal != nil {
 		r.cancel()
-		s.giveBack(len(f.body))
+		s.giveBack(len(f.body), len(f.fds))
 		f.discard()
 		if err == nil {
 			err = s.answer(f.id, nil, nil, refusal)
@@ -134,11 +143,8 @@ func (s *session) call(f frame) error {
 
 // room reserves the bytes of a call's body, if there is room for them. One that
 // would be alone has it.
-func (s *session) room(h header) bool {
-	if h.kind != kindCall {
-		return true
-	}
-	n, l := int(h.size), s.conn.limits
+func (s *session) room(n int) bool {
+	l := s.conn.limits
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := int(s.user.bytes.Add(int64(n)))
@@ -150,11 +156,21 @@ func (s *session) room(h header) bool {
 	return true
 }
 
-func (s *session) giveBack(n int) {
+// got counts descriptors, which are there already, and tells whether they may stay.
+func (s *session) got(n int) bool {
 	s.mu.Lock()
-	s.bytes -= n
+	s.files += n
 	s.mu.Unlock()
-	s.user.bytes.Add(int64(-n))
+	return int(s.user.files.Add(int64(n))) <= s.conn.limits.FilesPerUser
+}
+
+func (s *session) giveBack(bytes, files int) {
+	s.mu.Lock()
+	s.bytes -= bytes
+	s.files -= files
+	s.mu.Unlock()
+	s.user.bytes.Add(int64(-bytes))
+	s.user.files.Add(int64(-files))
 }
 
 // admit counts a call.
@@ -197,12 +213,11 @@ func (s *session) serve(r *Request) {
 	// Broken: nobody is there to be answered, and the reader ends the session.
 	_ = s.answer(r.id, out, files, err)
 	closeFiles(files)
+	s.giveBack(len(r.frame.body), int(r.frame.files))
 	s.mu.Lock()
 	s.count--
 	s.conn.w.crowd.Store(int32(s.count))
-	s.bytes -= len(r.frame.body)
 	s.user.calls.Add(-1)
-	s.user.bytes.Add(int64(-len(r.frame.body)))
 	last := s.drain && s.count == 0
 	s.mu.Unlock()
 	r.frame.release()

@@ -22,6 +22,7 @@ func pair(t *testing.T) (from, to *Conn) {
 	for _, c := range []*Conn{a, b} {
 		c.limits = Limits{}.filled()
 		c.r.limits, c.w.stall = c.limits, c.limits.Stall
+		c.r.alloc()
 		t.Cleanup(func() {
 			c.r.close()
 			if err := c.Close(); err != nil {
