@@ -53,17 +53,6 @@ func check(ctx context.Context, needs []need) []Check {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// callsAnchor tells whether rules, as pfctl -s nat or -s rules prints them,
-// evaluate an anchor.
-func callsAnchor(rules, kind, name string) bool {
-	for line := range strings.Lines(rules) {
-		if rest, found := strings.CutPrefix(line, kind+" "); found && strings.HasPrefix(rest, `"`+name+`"`) {
-			return true
-		}
-	}
-	return false
-}
-
 // names tells whether a list, one path to a line, has a kernel module in it:
 // modules.builtin and modules.dep of modules.dep(5).
 func names(list, module string) bool {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/joyboyid/xc/freebsd/devfs"
+	"github.com/joyboyid/xc/freebsd/pf"
 	"github.com/joyboyid/xc/jail"
 )
 
@@ -124,16 +124,15 @@ func networkNeeds() []need {
 	for _, m := range []string{"if_epair", "if_bridge"} {
 		list = append(list, need{area: "module", name: m, look: loaded(m), purpose: "networks", fix: "kldload " + m + " && sysrc kld_list+=" + m})
 	}
-	const anchorFix = `put the line rdr-anchor "xc-rdr/*" before the first filter rule of /etc/pf.conf, then: service pf reload`
 	return append(list,
 		need{area: "sysctl", name: "net.inet.ip.forwarding", look: sysctlOn("net.inet.ip.forwarding"), purpose: "containers that reach beyond this host by IPv4",
 			fix: "sysrc gateway_enable=YES && sysctl net.inet.ip.forwarding=1"},
 		need{area: "sysctl", name: "net.inet6.ip6.forwarding", look: sysctlOn("net.inet6.ip6.forwarding"), purpose: "containers that reach beyond this host by IPv6",
 			fix: "sysrc ipv6_gateway_enable=YES && sysctl net.inet6.ip6.forwarding=1"},
 		need{area: "module", name: "pf", look: loaded("pf"), purpose: "published ports, address translation", fix: "sysrc pf_enable=YES && service pf start"},
-		need{area: "pf", name: "enabled", look: pfSays("info", func(out string) bool { return strings.Contains(out, "Status: Enabled") }),
+		need{area: "pf", name: "enabled", look: pfSays(pf.Enabled),
 			purpose: "published ports, address translation", fix: "sysrc pf_enable=YES && service pf start"},
-		need{area: "pf", name: `rdr-anchor "xc-rdr/*"`, look: pfSays("nat", func(out string) bool { return callsAnchor(out, "rdr-anchor", "xc-rdr/*") }),
+		need{area: "pf", name: `rdr-anchor "` + anchors + `/*"`, look: pfSays(func(ctx context.Context) (bool, error) { return pf.Calls(ctx, "rdr-anchor", anchors) }),
 			purpose: "published ports", fix: anchorFix},
 	)
 }
@@ -215,19 +214,14 @@ func loaded(name string) func(context.Context) (bool, string, error) {
 	}
 }
 
-// pfSays looks at what pfctl(8) shows. Without the module of pf it can show
-// nothing.
-func pfSays(what string, enough func(out string) bool) func(context.Context) (bool, string, error) {
+// pfSays asks pf. Without its module it can say nothing.
+func pfSays(ask func(context.Context) (bool, error)) func(context.Context) (bool, string, error) {
 	return func(ctx context.Context) (bool, string, error) {
-		if _, err := os.Stat("/dev/pf"); errors.Is(err, fs.ErrNotExist) {
+		if !pf.Loaded() {
 			return false, "pf is not loaded", nil
 		}
-		out, err := exec.CommandContext(ctx, "pfctl", "-s", what).Output()
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			err = fmt.Errorf("pfctl -s %s: %w: %s", what, err, exit.Stderr)
-		}
-		return err == nil && enough(string(out)), "", err
+		there, err := ask(ctx)
+		return there, "", err
 	}
 }
 

@@ -25,21 +25,6 @@ func TestCheckStates(t *testing.T) {
 	}
 }
 
-func TestCallsAnchor(t *testing.T) {
-	const rules = `nat on em0 inet from <xc:network:default> to any -> (em0) round-robin
-rdr-anchor "ftp-proxy/*" all
-rdr-anchor "xc-rdr/*" all
-`
-	if !callsAnchor(rules, "rdr-anchor", "xc-rdr/*") {
-		t.Error("the anchor is called")
-	}
-	for _, rules := range []string{"", `nat-anchor "xc-rdr/*" all`, `rdr-anchor "xc-rdr" all`, `# rdr-anchor "xc-rdr/*"`} {
-		if callsAnchor(rules, "rdr-anchor", "xc-rdr/*") {
-			t.Errorf("%q calls no xc-rdr/*", rules)
-		}
-	}
-}
-
 func TestModuleNames(t *testing.T) {
 	const dep = "kernel/drivers/net/veth.ko.xz:\nkernel/net/bridge/bridge.ko: kernel/net/802/stp.ko\nkernel/net/netfilter/nf-tables.ko:\n"
 	for name, want := range map[string]bool{"veth": true, "bridge": true, "stp": false, "nf_tables": true, "net": false} {

@@ -25,5 +25,5 @@ func (h *Host) RootSteps(s Spec) []site.Step {
 // is mounted into it is not there.
 func (h *Host) OpenRoot(s Spec, loop int, _ []int) (*os.File, error) {
 	s.ReadOnly = s.ReadOnly && loop != 0
-	return os.OpenFile(h.RootDir(s), oPath|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	return os.OpenFile(h.RootDir(s), openPath|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 }

@@ -150,6 +150,7 @@ func (h *Host) Table() site.Table {
 
 		kindInterface: undo(h.removeInterface),
 		kindAlias:     undo(removeAlias),
+		kindTable:     undo(removeTable),
 	}
 }
 

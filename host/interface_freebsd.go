@@ -22,20 +22,21 @@ const (
 // networkSteps connect a container: with a network stack of its own by epairs,
 // else by addresses that its jail may use.
 func (h *Host) networkSteps(s Spec, jailName string) ([]site.Step, error) {
+	var steps []site.Step
 	switch s.Network {
-	case NetworkAlias:
-		return aliasSteps(s)
 	case NetworkHost:
 		return nil, nil
+	case NetworkAlias:
+		steps, err := aliasSteps(s)
+		return append(steps, tableSteps(s)...), err
 	}
-	var steps []site.Step
 	for n, i := range s.Interfaces {
 		name := h.ifName(s.ID, n)
 		steps = append(steps, step(kindInterface, thing{Name: name}, func(context.Context) error {
 			return connect(jailName, s.ID, name, i, n == 0)
 		}))
 	}
-	return steps, nil
+	return append(steps, tableSteps(s)...), nil
 }
 
 // connect makes an epair, puts one end into a bridge and the other into a jail.

@@ -320,7 +320,7 @@ func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 			add("mount", m.Path, idIn(rest))
 		}
 	}
-	if err := errors.Join(h.leftInterfaces(ids, add), h.leftDirs(add), h.leftRules(add)); err != nil {
+	if err := errors.Join(h.leftInterfaces(ids, add), h.leftRedirections(add), h.leftDirs(add), h.leftRules(add)); err != nil {
 		return nil, err
 	}
 	return left, h.leftRoots(add)

@@ -102,6 +102,9 @@ func (h *Host) remove(name, kind, suffix string) error {
 
 // CheckNetwork tells whether this host has what a network is to be made of.
 func (h *Host) CheckNetwork(n Network) error {
+	if err := checkTable(n); err != nil {
+		return err
+	}
 	var stack netif.Stack
 	if n.Alias != "" {
 		if _, err := stack.Interface(n.Alias); err != nil {
@@ -179,10 +182,11 @@ func newBridge(stack *netif.Stack, name string) error {
 
 // RemoveNetwork removes what is ours of a network, if it is there.
 func (h *Host) RemoveNetwork(n Network) error {
-	if !n.Own {
-		return nil
+	err := dropTable(n)
+	if n.Own {
+		err = errors.Join(err, h.remove(n.Bridge, "bridge", ""))
 	}
-	if err := h.remove(n.Bridge, "bridge", ""); err != nil {
+	if err != nil {
 		return fmt.Errorf("network %s: %w", n.Name, err)
 	}
 	return nil

@@ -9,9 +9,12 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/joyboyid/xc/freebsd/netif"
+	"github.com/joyboyid/xc/freebsd/pf"
 	"github.com/joyboyid/xc/jail"
 	"github.com/joyboyid/xc/site"
 )
@@ -33,7 +36,15 @@ func networkHost(t *testing.T) *Host {
 	needRoot(t)
 	tool(t, "kldload", "-n", "if_epair")
 	tool(t, "kldload", "-n", "if_bridge")
-	state := func() string { return tool(t, "ifconfig", "-a") + tool(t, "netstat", "-rnW") + tool(t, "jls", "-n") }
+	state := func() string {
+		out := tool(t, "ifconfig", "-a") + tool(t, "netstat", "-rnW") + tool(t, "jls", "-n")
+		if pf.Loaded() {
+			for _, args := range [][]string{{"rules"}, {"nat"}, {"Tables", "-v"}, {"Anchors", "-v"}} {
+				out += tool(t, "pfctl", append([]string{"-q", "-s"}, args...)...)
+			}
+		}
+		return out
+	}
 	before := state()
 	t.Cleanup(func() {
 		if after := state(); after != before {
@@ -67,7 +78,7 @@ func (h *Host) networked(t *testing.T, s Spec) (networked, error) {
 	steps = append([]site.Step{step(kindJail, thing{Name: c.jail}, func(context.Context) error {
 		_, err := jail.Create(append(jailParams(s, c.jail, "/"), jail.Flag("allow.raw_sockets"))...)
 		return err
-	})}, steps...)
+	})}, append(steps, h.publishSteps(s)...)...)
 	return c, c.Run.Acquire(t.Context(), steps)
 }
 
@@ -383,6 +394,173 @@ func TestIntegrationNetworkRefused(t *testing.T) {
 	i := Interface{Network: "x", Bridge: bridge, Name: "eth0", Addrs: prefixes("10.88.0.2/24")}
 	if _, err := h.networked(t, Spec{Network: NetworkOwn, Interfaces: []Interface{i, i}}); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("two eth0: %v", err)
+	}
+}
+
+// withPF loads pf, enables it with these rules, and lets this machine forward.
+func withPF(t *testing.T, rules string) {
+	t.Helper()
+	needRoot(t)
+	tool(t, "kldload", "-n", "pf")
+	cmd := exec.Command("pfctl", "-q", "-f", "-")
+	cmd.Stdin = strings.NewReader(rules)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("pfctl: %v: %s", err, out)
+	}
+	tool(t, "pfctl", "-q", "-e")
+	tool(t, "sysctl", "net.inet.ip.forwarding=1", "net.inet6.ip6.forwarding=1")
+	t.Cleanup(func() {
+		tool(t, "sysctl", "net.inet.ip.forwarding=0", "net.inet6.ip6.forwarding=0")
+		tool(t, "pfctl", "-q", "-d")
+		tool(t, "pfctl", "-q", "-F", "all")
+	})
+}
+
+func TestIntegrationCanPublish(t *testing.T) {
+	needRoot(t)
+	h := openHost(t, testConfig(t))
+	said := func(want string) {
+		t.Helper()
+		for _, v6 := range []bool{false, true} {
+			if err := h.CanPublish(t.Context(), v6); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("want %q: %v", want, err)
+			}
+		}
+	}
+	if !pf.Loaded() {
+		said("pf is not loaded")
+		if n, err := h.Redirected(randomID()); n != nil || err != nil {
+			t.Errorf("redirected %v, %v", n, err)
+		}
+		if err := h.redirect(randomID(), nil); err != nil {
+			t.Error(err)
+		}
+	}
+	tool(t, "kldload", "-n", "pf")
+	said("pf is not enabled")
+	withPF(t, "pass all\n")
+	said(`rdr-anchor "xc-rdr/*"`)
+	cmd := exec.Command("pfctl", "-q", "-f", "-")
+	cmd.Stdin = strings.NewReader("rdr-anchor \"xc-rdr/*\"\npass all\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("pfctl: %v: %s", err, out)
+	}
+	for _, v6 := range []bool{false, true} {
+		if err := h.CanPublish(t.Context(), v6); err != nil {
+			t.Error(err)
+		}
+	}
+	tool(t, "sysctl", "net.inet.ip.forwarding=0")
+	if err := h.CanPublish(t.Context(), false); !errors.Is(err, ErrNotForwarding) || !strings.Contains(err.Error(), "sysctl net.inet.ip.forwarding=1") {
+		t.Error(err)
+	}
+}
+
+// TestIntegrationNetworkPublish calls published ports from a second stack, a jail
+// on another interface of this machine.
+func TestIntegrationNetworkPublish(t *testing.T) {
+	withPF(t, "rdr-anchor \"xc-rdr/*\"\npass all\n")
+	h := networkHost(t)
+	red := makeNetwork(t, h, "red", 0, "10.81.0.1/24", "fd81::1/64")
+	a := strings.TrimSpace(tool(t, "ifconfig", "epair", "create", "inet", "10.92.0.1/24", "up"))
+	b := strings.TrimSuffix(a, "a") + "b"
+	tool(t, "ifconfig", a, "inet6", "fd92::1/64", "no_dad")
+	tool(t, "jail", "-c", "name=xctestout", "path=/", "persist", "vnet=new")
+	t.Cleanup(func() {
+		tool(t, "jail", "-r", "xctestout")
+		tool(t, "ifconfig", a, "destroy")
+	})
+	tool(t, "ifconfig", b, "vnet", "xctestout")
+	tool(t, "ifconfig", "-j", "xctestout", b, "inet", "10.92.0.2/24", "up")
+	tool(t, "ifconfig", "-j", "xctestout", b, "inet6", "fd92::2/64", "no_dad")
+	outside := networked{jail: "xctestout"}
+
+	spec := Spec{Network: NetworkOwn, Interfaces: []Interface{{
+		Network: "red", Bridge: red.Bridge, Name: "eth0", Addrs: prefixes("10.81.0.2/24", "fd81::2/64"),
+		Gateways: []netip.Addr{netip.MustParseAddr("10.81.0.1"), netip.MustParseAddr("fd81::1")}, Main: true,
+	}}}
+	for _, target := range []string{"10.81.0.2", "fd81::2"} {
+		spec.Publish = append(spec.Publish, Publish{Protocol: "tcp", First: 8080, Last: 8081, Target: netip.MustParseAddr(target), TargetFirst: 80,
+			Sources: prefixes("10.92.0.0/24", "192.0.2.0/24")})
+	}
+	spec.Publish[1].Sources = nil
+	spec.Publish[1].Addr = netip.MustParseAddr("fd92::1")
+	c, err := h.networked(t, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Fields(tool(t, "pfctl", "-q", "-t", "xc:network:red", "-T", "show")); !slices.Equal(got, []string{"10.81.0.2", "fd81::2"}) {
+		t.Errorf("table: %q", got)
+	}
+	for _, family := range []string{"-4", "-6"} {
+		server := exec.Command("jexec", c.jail, "sh", "-c", "while :; do echo hello | nc "+family+" -N -l 81; done")
+		server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			syscall.Kill(-server.Process.Pid, syscall.SIGKILL)
+			server.Wait()
+		})
+	}
+	answers := func(from networked, addr string) bool {
+		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+			out, err := from.run("nc", "-N", "-w", "3", addr, "8081")
+			if err == nil && out == "hello\n" {
+				return true
+			}
+		}
+		return false
+	}
+	for _, addr := range []string{"10.92.0.1", "fd92::1"} {
+		if !answers(outside, addr) {
+			t.Errorf("%s does not answer", addr)
+		}
+	}
+	counts, err := h.Redirected(c.id)
+	if err != nil || len(counts) != 2 || counts[0] == 0 || counts[1] == 0 {
+		t.Errorf("redirected %v, %v", counts, err)
+	}
+	left, err := h.Leftovers(nil)
+	if err != nil || !slices.Contains(left, "redirections "+h.anchor(c.id)) {
+		t.Errorf("left %q, %v", left, err)
+	}
+	// Others can be put in their place, and none.
+	if err := h.redirect(c.id, spec.Publish[:1]); err != nil {
+		t.Error(err)
+	}
+	if out, err := outside.run("nc", "-N", "-w", "3", "fd92::1", "8081"); err == nil {
+		t.Errorf("fd92::1 answers %q", out)
+	}
+	if err := c.Unwind(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if out := tool(t, "pfctl", "-q", "-s", "Anchors", "-v"); strings.Contains(out, c.id) {
+		t.Error(out)
+	}
+	// A target that is refused leaves nothing.
+	spec.Publish[0].Interface = `em0" pass`
+	if _, err := h.networked(t, spec); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("a wrong interface: %v", err)
+	}
+}
+
+func TestIntegrationTableUndo(t *testing.T) {
+	withPF(t, "table <theirs> persist { 10.0.0.1 }\npass all\n")
+	h := networkHost(t)
+	if err := removeTable(t.Context(), thing{Name: "theirs", Addr: "10.0.0.1"}); err == nil {
+		t.Error("an address of another table was removed")
+	}
+	if err := removeTable(t.Context(), thing{Name: "xc:network:nosuch", Addr: "10.0.0.1,fd00::1"}); err != nil {
+		t.Error(err)
+	}
+	long := Network{Name: strings.Repeat("n", 21), Alias: "lo0"}
+	if err := h.CheckNetwork(long); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("a long name: %v", err)
+	}
+	long.Name = long.Name[1:]
+	if err := h.CheckNetwork(long); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -17,6 +17,16 @@ const (
 	MethodProxyAbandon = "Proxy.Abandon"
 )
 
+// ProxyMethods lists them.
+func ProxyMethods() []string {
+	return []string{
+		MethodProxyAdd,
+		MethodProxyRemove,
+		MethodProxyState,
+		MethodProxyAbandon,
+	}
+}
+
 // ProxyClient is Proxy at the other end of a connection. Safe for concurrent use.
 type ProxyClient struct{ C *ipc.Client }
 
