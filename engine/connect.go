@@ -15,6 +15,7 @@ import (
 
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/host"
+	"github.com/joyboyid/xc/ipam"
 	"github.com/joyboyid/xc/site"
 )
 
@@ -255,8 +256,8 @@ func (e *Engine) claimSteps(c *container) []site.Step {
 		steps = append(steps, leaseStep(conn.net, heldOwner(c.id), func(ctx context.Context) error {
 			for i, sub := range conn.net.plan.Spec.Subnets {
 				if a, ok := conn.att.within(sub); ok {
-					if err := conn.net.pools[i].Claim(ctx, a, heldOwner(c.id)); err != nil {
-						return fmt.Errorf("network %s: %w", conn.net.name(), err)
+					if err := e.claimAddr(ctx, conn.net, conn.net.pools[i], a, c.id); err != nil {
+						return fmt.Errorf("network %s: address %s: %w", conn.net.name(), a, err)
 					}
 				}
 			}
@@ -264,6 +265,25 @@ func (e *Engine) claimSteps(c *container) []site.Step {
 		}))
 	}
 	return steps
+}
+
+// claimAddr claims an address that a container asked for.
+func (e *Engine) claimAddr(ctx context.Context, n *network, pool *ipam.Pool, a netip.Addr, id string) error {
+	err := pool.Claim(ctx, a, heldOwner(id))
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	owner, oerr := pool.Ledger.Owner(ctx, a)
+	if oerr != nil {
+		return err
+	}
+	owner, _, _ = strings.Cut(owner, " ")
+	for _, m := range e.members(n) {
+		if m.id == owner {
+			return fmt.Errorf("%w: it is container %s's", fs.ErrExist, m.name())
+		}
+	}
+	return err
 }
 
 // within is the address that was asked for in a subnet.

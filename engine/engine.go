@@ -49,7 +49,7 @@ type Engine struct {
 	networks networks
 	ports    portTable
 	channels channels
-	names    names
+	names    *names
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -73,7 +73,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
-	e := &Engine{cfg: cfg, containers: map[string]*container{}, volumes: map[string]*vol{},
+	e := &Engine{cfg: cfg, names: newNames(), containers: map[string]*container{}, volumes: map[string]*vol{},
 		channels: channels{list: map[string]*channel{}}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := e.open(ctx); err != nil {

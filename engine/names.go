@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"net/netip"
@@ -99,8 +100,14 @@ func checkNames(s api.ContainerSpec) error {
 // names guards what hosts files say.
 type names struct {
 	mu      sync.Mutex
-	written map[string]string // by container: what its file was given last
+	seed    maphash.Seed
+	written map[string]uint64 // by container: hash of what its file was given last
 }
+
+func newNames() *names { return &names{seed: maphash.MakeSeed(), written: map[string]uint64{}} }
+
+// blocks are the lines of each network's members, made once for all who are told.
+type blocks map[*network]string
 
 // startNames writes the files of a container that is about to run, and tells
 // its neighbours.
@@ -118,7 +125,7 @@ func (e *Engine) startNames(c *container) error {
 	defer e.names.mu.Unlock()
 	if c.plan.hasHosts() {
 		delete(e.names.written, c.id) // whatever the last run has made of it
-		if err := e.writeHosts(c); err != nil {
+		if err := e.writeHosts(c, blocks{}); err != nil {
 			return fmt.Errorf("write its %s: %w", hostsFile, err)
 		}
 	}
@@ -137,21 +144,21 @@ func (e *Engine) endNames(c *container) {
 // tellNeighbours rewrites the files of those that run on the networks of a
 // container. Engine.names.mu is held.
 func (e *Engine) tellNeighbours(c *container) {
-	told := map[string]bool{c.id: true}
+	told, lines := map[string]bool{c.id: true}, blocks{}
 	for _, a := range c.plan.Networks {
 		if n := e.networkByID(a.ID); n != nil {
-			e.tellMembers(n, told)
+			e.tellMembers(n, told, lines)
 		}
 	}
 }
 
-func (e *Engine) tellMembers(n *network, told map[string]bool) {
+func (e *Engine) tellMembers(n *network, told map[string]bool, lines blocks) {
 	for _, m := range e.members(n) {
 		if told[m.id] || !m.connected() || !m.plan.hasHosts() {
 			continue
 		}
 		told[m.id] = true
-		if err := e.writeHosts(m); err != nil {
+		if err := e.writeHosts(m, lines); err != nil {
 			e.cfg.Report(fmt.Errorf("container %s: rewrite its %s: %w", m.name(), hostsFile, err))
 		}
 	}
@@ -162,33 +169,34 @@ func (e *Engine) tellMembers(n *network, told map[string]bool) {
 func (e *Engine) tellAll() {
 	e.names.mu.Lock()
 	defer e.names.mu.Unlock()
-	told := map[string]bool{}
+	told, lines := map[string]bool{}, blocks{}
 	for _, n := range e.allNetworks() {
-		e.tellMembers(n, told)
+		e.tellMembers(n, told, lines)
 	}
 }
 
 // writeHosts writes a hosts file, unless it says that already. Engine.names.mu
 // is held.
-func (e *Engine) writeHosts(c *container) error {
-	text, err := e.hostsText(c)
-	if err != nil || e.names.written[c.id] == text {
+func (e *Engine) writeHosts(c *container, lines blocks) error {
+	text, err := e.hostsText(c, lines)
+	if err != nil {
 		return err
+	}
+	sum := maphash.String(e.names.seed, text)
+	if last, ok := e.names.written[c.id]; ok && last == sum {
+		return nil
 	}
 	if err := writeInPlace(e.namesPath(c.id, hostsFile), text); err != nil {
 		return err
 	}
-	if e.names.written == nil {
-		e.names.written = map[string]string{}
-	}
-	e.names.written[c.id] = text
+	e.names.written[c.id] = sum
 	return nil
 }
 
 const localHosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 // hostsText is what a container's hosts file has to say.
-func (e *Engine) hostsText(c *container) (string, error) {
+func (e *Engine) hostsText(c *container, lines blocks) (string, error) {
 	var b strings.Builder
 	if c.plan.Network == host.NetworkHost {
 		own, err := readConfig(hostsFile)
@@ -212,18 +220,33 @@ func (e *Engine) hostsText(c *container) (string, error) {
 		hostLines(&b, hostAddrs(h, list), []string{h.Name})
 	}
 	for _, conn := range list {
-		for _, m := range e.members(conn.net) {
-			if m == c || !m.connected() {
-				continue
-			}
-			for _, theirs := range e.connections(m) {
-				if theirs.net == conn.net {
-					hostLines(&b, theirs.addrs, m.hostNames(false))
-				}
+		all, ok := lines[conn.net]
+		if !ok {
+			all = e.memberLines(conn.net)
+			lines[conn.net] = all
+		}
+		// Its own are above, in another order.
+		var own strings.Builder
+		hostLines(&own, conn.addrs, c.hostNames(false))
+		b.WriteString(strings.Replace(all, own.String(), "", 1))
+	}
+	return b.String(), nil
+}
+
+// memberLines are the lines of all who run on a network.
+func (e *Engine) memberLines(n *network) string {
+	var b strings.Builder
+	for _, m := range e.members(n) {
+		if !m.connected() {
+			continue
+		}
+		for _, theirs := range e.connections(m) {
+			if theirs.net == n {
+				hostLines(&b, theirs.addrs, m.hostNames(false))
 			}
 		}
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 func hostLines(b *strings.Builder, addrs []netip.Prefix, names []string) {

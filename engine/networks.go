@@ -277,7 +277,7 @@ func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
 		for _, c := range e.members(n) {
 			names = append(names, c.name())
 		}
-		return fmt.Errorf("%w: container %s is connected to it", errInUse, strings.Join(names, ", "))
+		return fmt.Errorf("%w: connected to it: %s", errInUse, strings.Join(names, ", "))
 	}
 	e.trace("network unready before")
 	if err := e.db.ReadyNetwork(ctx, n.id, false); err != nil {

@@ -144,7 +144,7 @@ func TestIntegrationNetwork(t *testing.T) {
 	if got, err := e.InspectNetwork(t.Context(), "web"); err != nil || len(got.Containers) != 2 || got.Containers[0].Name != "a" || len(got.Containers[1].Addrs) != 2 {
 		t.Errorf("inspect: %+v %v", got, err)
 	}
-	if err := e.RemoveNetwork(t.Context(), "web"); err == nil || !strings.Contains(err.Error(), "a, b is connected") {
+	if err := e.RemoveNetwork(t.Context(), "web"); err == nil || !strings.Contains(err.Error(), "connected to it: a, b") {
 		t.Errorf("removed while in use: %v", err)
 	}
 	now := 0
@@ -354,7 +354,7 @@ func TestIntegrationNetworkRefusals(t *testing.T) {
 		"in no subnet":             fixed("10.99.0.1"),
 		"a second one":             fixed("10.70.1.4", "10.70.1.5"),
 		"address is reserved":      fixed("10.70.1.1"),
-		"it is c":                  fixed("10.70.1.9"),
+		"it is container holder's": fixed("10.70.1.9"),
 		"MAC address":              {Networks: []api.Attachment{{Network: "web", MAC: "01:00:00:00:00:01"}}},
 		"neither a network":        {Networks: []api.Attachment{web}, Main: "10.70.1.200"},
 		"is on no network":         {Main: "web"},

@@ -223,7 +223,6 @@ func TestIntegrationPortConflicts(t *testing.T) {
 		}
 		return err
 	}
-	before := ruleset(t)
 	publish := func(p ...api.Port) func(*api.ContainerSpec) {
 		return func(s *api.ContainerSpec) { s.Publish = p }
 	}
@@ -250,7 +249,7 @@ func TestIntegrationPortConflicts(t *testing.T) {
 	if err := start(publish(api.Port{HostPort: 7777, HostEnd: 7778, Port: 80})); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "none is free") {
 		t.Errorf("a range without a free port: %v", err)
 	}
-	before = ruleset(t)
+	before := ruleset(t)
 	for _, change := range []func(*api.ContainerSpec){
 		publish(api.Port{HostPort: 7777, HostEnd: 7779, Port: 80}), // one of them is free
 		publish(api.Port{HostPort: 8080, Port: 80, Protocol: "udp"}),

@@ -256,12 +256,12 @@ func (e *Engine) finish(c *container, exit control.Exit, recorded func()) {
 		go e.recordLater(c, ended)
 	}
 	recorded()
+	e.disconnect(c)
 	if err == nil && c.plan.Spec.AutoRemove {
 		err = e.remove(ctx, c, false)
 	} else {
 		err = errors.Join(err, e.unwindRun(ctx, c.id))
 	}
-	e.disconnect(c)
 	e.releasePorts(c)
 	e.reportCleanUp(c, errors.Join(err, oomErr))
 }

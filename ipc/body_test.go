@@ -7,6 +7,7 @@ import (
 
 // One decoder takes one text after another, and none of them sees another.
 func TestDecodeStrict(t *testing.T) {
+	leaks(t)
 	type in struct {
 		A int
 		B string

@@ -92,6 +92,7 @@ func TestErrorsCross(t *testing.T) {
 }
 
 func TestErrorAsErrno(t *testing.T) {
+	leaks(t)
 	var errno syscall.Errno
 	if err := error(&Error{Code: CodeInternal, Errno: "ENOSPC"}); !errors.As(err, &errno) || errno != syscall.ENOSPC {
 		t.Errorf("%v", errno)
@@ -103,6 +104,7 @@ func TestErrorAsErrno(t *testing.T) {
 
 // Names do not depend on the system; numbers do.
 func TestErrnoNames(t *testing.T) {
+	leaks(t)
 	for e, want := range map[syscall.Errno]string{
 		unix.EWOULDBLOCK: "EAGAIN", unix.ENOTSUP: "EOPNOTSUPP", unix.EDEADLK: "EDEADLK",
 		unix.ENOENT: "ENOENT", unix.ENAMETOOLONG: "ENAMETOOLONG", unix.ENOTEMPTY: "ENOTEMPTY", unix.ELOOP: "ELOOP",
@@ -114,6 +116,7 @@ func TestErrnoNames(t *testing.T) {
 }
 
 func TestErrorJSON(t *testing.T) {
+	leaks(t)
 	b, err := json.Marshal(wireError(fmt.Errorf("run: %w", full{"p"})))
 	want := `{"code":"pool_full","also":["exist"],"message":"run: pool p is full","op":"take","object":"p"}`
 	if err != nil || string(b) != want {

@@ -69,6 +69,7 @@ func TestListenReplacesADeadSocket(t *testing.T) {
 }
 
 func TestListenKeepsWhatIsNoSocket(t *testing.T) {
+	leaks(t)
 	dir := t.TempDir()
 	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {

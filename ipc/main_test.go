@@ -7,12 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/joyboyid/xc/ipc/internal/leak"
 )
 
 // patience bounds what never takes long.
@@ -40,55 +38,11 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// descriptors lists what is open, without a directory that FreeBSD may not have.
-func descriptors() map[int]bool {
-	open := map[int]bool{}
-	for fd := range 4096 {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
-			open[fd] = true
-		}
-	}
-	return open
-}
-
-// leaks fails the test if it leaves descriptors or goroutines of this package
-// behind. It is called first, so that it looks last.
+// leaks fails the test if it leaves descriptors or goroutines behind. It is called
+// first, so that it looks last.
 func leaks(t testing.TB) {
 	t.Helper()
-	r, w, err := os.Pipe() // the poller's descriptors stay
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeFiles([]*os.File{r, w})
-	before := descriptors()
-	t.Cleanup(func() {
-		var left string
-		for end := time.Now().Add(patience); ; runtime.Gosched() {
-			if left = leftover(before); left == "" {
-				return
-			}
-			if time.Now().After(end) {
-				break
-			}
-		}
-		t.Errorf("left behind:\n%s", left)
-	})
-}
-
-func leftover(before map[int]bool) string {
-	var left strings.Builder
-	for fd := range descriptors() {
-		if !before[fd] {
-			fmt.Fprintf(&left, "descriptor %d\n", fd)
-		}
-	}
-	buf := make([]byte, 1<<20)
-	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(g, "xc/ipc.(*") && !strings.Contains(g, "testing.(*T).Run") && !strings.Contains(g, "ipc.leaks") {
-			left.WriteString(g + "\n")
-		}
-	}
-	return left.String()
+	leak.Check(t)
 }
 
 // serve runs a server on one end of a pair and returns the other.

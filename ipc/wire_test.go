@@ -139,6 +139,7 @@ func TestWriterEndsWithPeer(t *testing.T) {
 }
 
 func TestReaderEnds(t *testing.T) {
+	leaks(t)
 	for name, tc := range map[string]struct {
 		data []byte
 		want error
@@ -169,6 +170,7 @@ func TestReaderEnds(t *testing.T) {
 
 // A length alone allocates nothing to speak of.
 func TestLengthAllocatesNothing(t *testing.T) {
+	leaks(t)
 	from, to := pair(t)
 	long := raw(kindCall, 0, 1, "")
 	long[0], long[1] = 0, 0x40 // 4 MiB

@@ -10,14 +10,12 @@ const (
 	ErrCommandNotFound Sentinel = "command_not_found"
 	// ErrNotExecutable: the program is there and cannot be executed (exit code 126).
 	ErrNotExecutable Sentinel = "not_executable"
+	// ErrInUse: what was to be removed is needed by something else.
+	ErrInUse Sentinel = "in_use"
+	// ErrNotRunning: what was asked for needs a container that runs, and this one does
+	// not, or ended meanwhile.
+	ErrNotRunning Sentinel = "not_running"
 )
-
-// ErrInUse: what was to be removed is needed by something else.
-const ErrInUse Sentinel = "in_use"
-
-// ErrNotRunning: what was asked for needs a container that runs, and this one does
-// not, or ended meanwhile.
-const ErrNotRunning Sentinel = "not_running"
 
 func (s Sentinel) Error() string {
 	switch s {

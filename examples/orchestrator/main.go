@@ -11,6 +11,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -40,7 +41,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, n int, args []string) error {
+func run(ctx context.Context, n int, args []string) (err error) {
 	dir, err := os.MkdirTemp("", "xc-orchestrator-")
 	if err != nil {
 		return err
@@ -53,7 +54,7 @@ func run(ctx context.Context, n int, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer e.Close()
+	defer func() { err = errors.Join(err, e.Close()) }()
 	o := &orchestrator{engine: e, spec: api.ContainerSpec{Image: "self", AutoRemove: true}, slots: make([]chan chan error, n)}
 	if len(args) == 0 {
 		_, err = selfimage.Import(ctx, e, "self", dir)

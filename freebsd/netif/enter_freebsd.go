@@ -286,13 +286,13 @@ func forkAndCall(calls []call, fail *[2]int32) (int, syscall.Errno) {
 		r, _, errno := unix.RawSyscall6(c.trap, c.args[0], c.args[1], c.args[2], c.args[3], c.args[4], c.args[5])
 		if errno != 0 {
 			fail[0], fail[1] = int32(i), int32(errno)
-			unix.RawSyscall(unix.SYS_WRITE, 0, uintptr(unsafe.Pointer(fail)), unsafe.Sizeof(*fail))
-			unix.RawSyscall(unix.SYS_EXIT, 1, 0, 0)
+			_, _, _ = unix.RawSyscall(unix.SYS_WRITE, 0, uintptr(unsafe.Pointer(fail)), unsafe.Sizeof(*fail))
+			_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 1, 0, 0)
 		}
 		if c.store != nil {
 			*c.store = int32(r)
 		}
 	}
-	unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+	_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
 	return 0, 0 // not reached
 }

@@ -66,16 +66,6 @@ const (
 	tentative6   = 0x02       // IN6_IFF_TENTATIVE
 	duplicated6  = 0x04       // IN6_IFF_DUPLICATED
 
-	// struct in6_ndireq, sys/netinet6/nd6.h.
-	ndireqSize  = 72
-	ndireqFlags = 36
-	noDAD       = 0x100 // ND6_IFF_NO_DAD
-
-	// struct ifgroupreq, sys/net/if.h: a length and a pointer to names.
-	groupreqSize = 40
-	groupreqLen  = 16
-	groupreqPtr  = 24
-
 	// struct ifdrv, sys/net/if.h; struct ifbreq and struct ifbifconf,
 	// sys/net/if_bridgevar.h.
 	ifdrvSize  = 40

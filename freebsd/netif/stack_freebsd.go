@@ -13,6 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const (
+	// struct in6_ndireq, sys/netinet6/nd6.h.
+	ndireqSize  = 72
+	ndireqFlags = 36
+	noDAD       = 0x100 // ND6_IFF_NO_DAD
+
+	// struct ifgroupreq, sys/net/if.h: a length and a pointer to names.
+	groupreqSize = 40
+	groupreqLen  = 16
+	groupreqPtr  = 24
+)
+
 // ioctl does an ioctl on a socket of the stack.
 func (s *Stack) ioctl(op, name string, family int, req uintptr, arg []byte) error {
 	fd, done, err := s.socket(family)

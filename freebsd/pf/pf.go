@@ -213,8 +213,3 @@ func checkAddr(a netip.Addr) error {
 	}
 	return nil
 }
-
-// isAbsent reports whether an error says that pf is not there at all.
-func isAbsent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errors.ErrUnsupported)
-}

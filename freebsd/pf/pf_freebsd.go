@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -186,3 +187,14 @@ func tableStats(about, name string) (stats []byte, found bool, err error) {
 		return nil, false, nil
 	}
 }
+
+// isAbsent reports whether an error says that pf is not there at all.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errors.ErrUnsupported)
+}
+
+const (
+	statsSize  = 1200 // struct pfr_tstats: a struct pfr_table, then
+	statsCount = 1184 // of addresses
+	statsRules = 1188 // that use the table
+)

@@ -74,10 +74,6 @@ const (
 	addrAF   = 16
 	addrBits = 17
 
-	statsSize  = 1200 // struct pfr_tstats: a struct pfr_table, then
-	statsCount = 1184 // of addresses
-	statsRules = 1188 // that use the table
-
 	inet, inet6 = 2, 28
 	persist     = 1 // PFR_TFLAG_PERSIST
 )

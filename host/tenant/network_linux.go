@@ -53,7 +53,7 @@ func enterNew() (int, error) {
 // connect makes the interfaces of a tenant in its network namespace. They are
 // born there: on the host only the other ends are ever seen, by whatever
 // renames or configures interfaces as they come.
-func connect(namespace int, id string, list []Interface) error {
+func connect(namespace int, id string, list []Interface) (err error) {
 	if len(list) == 0 {
 		return nil
 	}
@@ -72,12 +72,12 @@ func connect(namespace int, id string, list []Interface) error {
 	if err != nil {
 		return err
 	}
-	defer host.Close()
+	defer func() { err = errors.Join(err, host.Close()) }()
 	inside, err := netif.OpenIn(theirs)
 	if err != nil {
 		return err
 	}
-	defer inside.Close()
+	defer func() { err = errors.Join(err, inside.Close()) }()
 	for _, i := range list {
 		if err := i.make(host, inside, ours, id); err != nil {
 			return fmt.Errorf("interface %s: %w", i.Name, err)

@@ -176,7 +176,7 @@ func serveTCP(network, address, name string) (io.Closer, error) {
 				return
 			}
 			fmt.Fprint(c, name+" "+c.RemoteAddr().(*net.TCPAddr).IP.String())
-			c.Close()
+			_ = c.Close() // who called sees what has come
 		}
 	}()
 	return l, nil
@@ -194,7 +194,7 @@ func (s *Stack) Call(t testing.TB, network, address string) (said string) {
 		if err != nil {
 			return
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 			t.Error(err)
 		}

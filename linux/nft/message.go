@@ -62,13 +62,6 @@ type attr struct {
 
 func (a attr) str() string { return string(bytes.TrimRight(a.data, "\x00")) }
 
-func (a attr) u32() (uint32, error) {
-	if len(a.data) != 4 {
-		return 0, errMalformed
-	}
-	return binary.BigEndian.Uint32(a.data), nil
-}
-
 func (a attr) u64() (uint64, error) {
 	if len(a.data) != 8 {
 		return 0, errMalformed

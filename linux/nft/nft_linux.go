@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -375,4 +376,11 @@ func (c *conn) jumps() ([]jump, error) {
 		}
 	}
 	return out, nil
+}
+
+func (a attr) u32() (uint32, error) {
+	if len(a.data) != 4 {
+		return 0, errMalformed
+	}
+	return binary.BigEndian.Uint32(a.data), nil
 }

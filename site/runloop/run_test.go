@@ -304,12 +304,12 @@ func TestBeforeConfiguration(t *testing.T) {
 		if st, err := s.State(t.Context()); err != nil || st.Loop != s.cmd.Process.Pid || st.Main != 0 {
 			t.Errorf("state %+v, %v", st, err)
 		}
-		if _, err := s.Control.Start(t.Context(), control.Process{}, control.Stdio{}); !errors.Is(err, fs.ErrInvalid) {
+		if _, err := s.Start(t.Context(), control.Process{}, control.Stdio{}); !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("start of nothing: %v", err)
 		}
 		pid := make(chan int)
 		go func() {
-			n, err := s.Control.Start(t.Context(), sh("exit 3"), control.Stdio{})
+			n, err := s.Start(t.Context(), sh("exit 3"), control.Stdio{})
 			if err != nil {
 				t.Error(err)
 			}

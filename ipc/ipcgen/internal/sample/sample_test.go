@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/joyboyid/xc/ipc"
+	"github.com/joyboyid/xc/ipc/internal/leak"
 	"github.com/joyboyid/xc/ipc/ipcgen/internal/older"
 )
 
@@ -66,6 +67,7 @@ func drain(t *testing.T, f *os.File) string {
 }
 
 func TestPlain(t *testing.T) {
+	leak.Check(t)
 	both(t, func(t *testing.T, s Shop) {
 		ctx := t.Context()
 		if err := s.Nothing(ctx); err != nil {
@@ -87,6 +89,7 @@ func TestPlain(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
+	leak.Check(t)
 	both(t, func(t *testing.T, s Shop) {
 		if err := s.Fail(t.Context(), "full"); !errors.Is(err, Full{"a"}) || err.Error() != "shelf a is full" {
 			t.Error(err)
@@ -103,6 +106,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
+	leak.Check(t)
 	both(t, func(t *testing.T, s Shop) {
 		from, fill := pipe(t)
 		if _, err := fill.WriteString("goods"); err != nil {
@@ -126,6 +130,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestStructsWithFiles(t *testing.T) {
+	leak.Check(t)
 	both(t, func(t *testing.T, s Shop) {
 		var r []*os.File
 		next := func() *os.File {
@@ -163,6 +168,7 @@ func TestStructsWithFiles(t *testing.T) {
 }
 
 func TestStreams(t *testing.T) {
+	leak.Check(t)
 	both(t, func(t *testing.T, s Shop) {
 		ctx, sum := t.Context(), 0
 		last, err := s.Count(ctx, 1000, func(n int) error { sum += n; return nil })
@@ -186,6 +192,7 @@ func TestStreams(t *testing.T) {
 }
 
 func TestIterator(t *testing.T) {
+	leak.Check(t)
 	both(t, func(t *testing.T, s Shop) {
 		for _, n := range []int{5, -5, 0} {
 			var got []int
@@ -214,6 +221,7 @@ func TestIterator(t *testing.T) {
 
 // The JSON is what a foreign client would write: files by their place.
 func TestShape(t *testing.T) {
+	leak.Check(t)
 	got := make(chan string, 1)
 	c := connect(t, func(_ context.Context, r *ipc.Request) (any, []*os.File, error) {
 		got <- string(r.Params)
@@ -231,6 +239,7 @@ func TestShape(t *testing.T) {
 
 // Bad places and files that nobody expects are closed, not passed on.
 func TestBadPlaces(t *testing.T) {
+	leak.Check(t)
 	c := connect(t, ShopHandler(Counter{}))
 	_, w := pipe(t)
 	for _, params := range []string{
@@ -246,6 +255,7 @@ func TestBadPlaces(t *testing.T) {
 // A client of an older interface works with the newer server, and a newer one
 // learns what the older server does not have.
 func TestVersions(t *testing.T) {
+	leak.Check(t)
 	old := older.ShopClient{C: connect(t, ShopHandler(Counter{}))}
 	if n, err := old.Add(t.Context(), 4); err != nil || n != 4 {
 		t.Errorf("%d, %v", n, err)
