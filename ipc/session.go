@@ -111,8 +111,9 @@ func (s *session) read() error {
 // call starts a handler, or answers that there is no room for one.
 func (s *session) call(f frame) error {
 	if f.dropped {
-		s.giveBack(0, len(f.fds))
+		n := len(f.fds)
 		f.discard()
+		s.giveBack(0, n)
 		return s.answer(f.id, nil, nil, &Error{Code: CodeUnavailable, Message: "the calls that are running hold too many bytes or descriptors"})
 	}
 	method, timeout, params, err := parseCall(f.body)
