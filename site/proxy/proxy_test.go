@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -276,6 +277,30 @@ func TestRemove(t *testing.T) {
 	dial(t, "tcp", other)
 	if served := s.now(t).Served; len(served) != 1 {
 		t.Errorf("served %v", served)
+	}
+}
+
+// Whoever has the answer to an Abandon may bind the sockets again, and nothing is
+// served any more.
+func TestAbandon(t *testing.T) {
+	s := serving(t, 10, time.Second)
+	target := container(t, func(c *net.TCPConn) { c.Close() })
+	tcp, tcpAt := bind(t, "tcp", "127.0.0.1:0")
+	udp, udpAt := bind(t, "udp", "127.0.0.1:0")
+	must(t, s.Add(t.Context(), []Forward{
+		{Listener: tcp, Protocol: "tcp", Target: target, Key: "a"}, {Listener: udp, Protocol: "udp", Target: target, Key: "b"},
+	}))
+	must(t, errors.Join(tcp.Close(), udp.Close()))
+	must(t, s.Abandon(t.Context()))
+	l, err := net.Listen("tcp", tcpAt)
+	must(t, err)
+	must(t, l.Close())
+	c, err := net.ListenPacket("udp", udpAt)
+	must(t, err)
+	must(t, c.Close())
+	late, _ := bind(t, "tcp", "127.0.0.1:0")
+	if err := s.Add(t.Context(), []Forward{{Listener: late, Protocol: "tcp", Target: target, Key: "c"}}); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("add to one that ends: %v", err)
 	}
 }
 

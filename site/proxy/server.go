@@ -31,6 +31,7 @@ type server struct {
 	once    sync.Once
 
 	mu     sync.Mutex
+	ended  bool
 	served map[string]uint64
 	keys   map[string][]*port
 }
@@ -75,6 +76,9 @@ func (s *server) Add(_ context.Context, forwards []Forward) (err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended {
+		return fmt.Errorf("the proxy ends: %w", fs.ErrClosed)
+	}
 	for _, p := range ports {
 		s.keys[p.Key] = append(s.keys[p.Key], p)
 		if _, ok := s.served[p.Key]; !ok {
@@ -156,8 +160,19 @@ func (s *server) State(context.Context) (State, error) {
 	return st, nil
 }
 
-// Abandon ends the process, once it is answered.
+// Abandon ends the process, once it is answered. The sockets are closed before: who
+// has the answer may bind them again.
 func (s *server) Abandon(context.Context) error {
+	s.mu.Lock()
+	s.ended = true
+	keys := s.keys
+	s.keys = map[string][]*port{}
+	s.mu.Unlock()
+	for _, ports := range keys {
+		for _, p := range ports {
+			p.close()
+		}
+	}
 	s.once.Do(func() { close(s.closed) })
 	return nil
 }
