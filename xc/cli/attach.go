@@ -49,7 +49,7 @@ func (a *App) exec(ctx context.Context, e api.Engine, name string, opt api.ExecO
 	if err := s.begin(); err != nil {
 		return err
 	}
-	opt.ID, opt.Stdio, opt.Size = rand.Text(), s.theirs, s.size()
+	opt.ID, opt.Stdio, opt.Size = rand.Text(), s.theirs, s.tell()
 	answer := make(chan outcome, 1)
 	go func() {
 		var o outcome
@@ -59,7 +59,7 @@ func (a *App) exec(ctx context.Context, e api.Engine, name string, opt api.ExecO
 		}
 		answer <- o
 	}()
-	s.relay(func(size api.Size) { a.resize(ctx, name, opt.ID, size) })
+	s.relay(func(size api.Size) error { return a.resize(ctx, name, opt.ID, size) })
 	return s.until(answer)
 }
 
@@ -118,8 +118,9 @@ func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy, r
 		giveUp = f.giveUp
 	}
 	answer := make(chan outcome, 1)
+	s.tell()
 	go func() { answer <- a.follow(ctx, c, s, replay, wait, giveUp) }()
-	s.relay(func(size api.Size) { a.resize(ctx, c.ID, "", size) })
+	s.relay(func(size api.Size) error { return a.resize(ctx, c.ID, "", size) })
 	return s.until(answer)
 }
 

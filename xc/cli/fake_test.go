@@ -45,6 +45,7 @@ type container struct {
 type fake struct {
 	t        *testing.T
 	programs map[string]program
+	starting func() // by RunContainer, before it tells that the program runs
 
 	mu         sync.Mutex
 	containers []*container
@@ -242,6 +243,9 @@ func (f *fake) RunContainer(ctx context.Context, spec api.ContainerSpec, opt api
 	}
 	if err == nil {
 		err = f.StartContainer(ctx, c.ID, opt)
+	}
+	if err == nil && f.starting != nil {
+		f.starting()
 	}
 	if err == nil {
 		err = progress(api.RunProgress{ID: c.ID, State: api.StateRunning})

@@ -261,7 +261,7 @@ func (f *foreground) run(ctx context.Context, e api.Engine, spec api.ContainerSp
 		}
 	}()
 	progress := func(p api.RunProgress) error { return f.progress(ctx, p) }
-	opt := api.StartOptions{Stdio: f.streams.theirs, Size: f.streams.size()}
+	opt := api.StartOptions{Stdio: f.streams.theirs, Size: f.streams.tell()}
 	exit, err := e.RunContainer(ctx, spec, opt, progress)
 	switch {
 	case err != nil && f.givenUp():
@@ -289,7 +289,7 @@ func (f *foreground) progress(ctx context.Context, p api.RunProgress) error {
 func (f *foreground) begun(ctx context.Context) {
 	close(f.started)
 	f.streams.given()
-	f.streams.relay(func(size api.Size) { f.app.resize(ctx, f.id, "", size) })
+	f.streams.relay(func(size api.Size) error { return f.app.resize(ctx, f.id, "", size) })
 }
 
 func (f *foreground) givenUp() bool {
@@ -350,10 +350,11 @@ func (a *App) wait(ctx context.Context, id string) <-chan outcome {
 	return answer
 }
 
-// resize tells the size of the window. It is not worth an error: the container
-// may just have ended.
-func (a *App) resize(ctx context.Context, name, exec string, size api.Size) {
-	if e, err := a.session.engine(ctx); err == nil {
-		_ = e.ResizeContainer(ctx, name, exec, size)
+// resize tells the size of the window.
+func (a *App) resize(ctx context.Context, name, exec string, size api.Size) error {
+	e, err := a.session.engine(ctx)
+	if err != nil {
+		return err
 	}
+	return e.ResizeContainer(ctx, name, exec, size)
 }

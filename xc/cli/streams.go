@@ -40,6 +40,7 @@ type streams struct {
 	saved *term.State // of the terminal here, while it is raw
 
 	winch  chan os.Signal
+	told   api.Size       // of the window, when the engine was asked
 	resize sync.WaitGroup // who reads winch
 }
 
@@ -73,6 +74,13 @@ func (a *App) connect(interactive, terminal bool, keys string) (*streams, error)
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// tell is size, for who will set that of the container's terminal by it: relay
+// tells what has changed since.
+func (s *streams) tell() api.Size {
+	s.told = s.size()
+	return s.told
+}
 
 // size is that of the window here; zero when there is none.
 func (s *streams) size() api.Size {
@@ -124,21 +132,16 @@ func (s *streams) rescue() {
 
 // relay starts to carry what is typed and shown, and the size of the window to
 // resize.
-func (s *streams) relay(resize func(api.Size)) {
+func (s *streams) relay(resize func(api.Size) error) {
 	if !s.terminal {
 		return
 	}
 	s.winch = make(chan os.Signal, 1)
 	signal.Notify(s.winch, syscall.SIGWINCH)
+	told := s.told // before the window could change unseen
 	s.resize.Go(func() {
 		defer s.rescue()
-		last := s.size()
-		for range s.winch {
-			if size := s.size(); size != last && size != (api.Size{}) {
-				resize(size)
-				last = size
-			}
-		}
+		s.follow(told, resize)
 	})
 	if s.typed != nil {
 		go s.carryTyped()
@@ -149,6 +152,31 @@ func (s *streams) relay(resize func(api.Size)) {
 		// An error is either end being closed: there is nobody left to show it to.
 		_, _ = io.Copy(s.app.Stdout, s.shown)
 	}()
+}
+
+// notYet is how long a change of the window waits that could not be told: of a
+// command that is still being started.
+const notYet = 50 * time.Millisecond
+
+// follow tells each change of the window until winch is closed.
+func (s *streams) follow(told api.Size, resize func(api.Size) error) {
+	for {
+		var again <-chan time.Time
+		if size := s.size(); size != told && size != (api.Size{}) {
+			if resize(size) == nil {
+				told = size
+			} else {
+				again = time.After(notYet)
+			}
+		}
+		select {
+		case _, ok := <-s.winch:
+			if !ok {
+				return
+			}
+		case <-again:
+		}
+	}
 }
 
 // carryTyped ends with the input, or with the detach keys. What is typed after

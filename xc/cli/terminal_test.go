@@ -135,6 +135,28 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// A window that changes while the container starts is told once it runs; nothing
+// will signal it again.
+func TestWindowChangesMeanwhile(t *testing.T) {
+	f := newFake(t)
+	f.programs["echo"] = echo
+	s := newScreen(t)
+	f.starting = func() { s.resize(40, 120) }
+	code := f.start(s, "run", "-it", "alpine:3", "echo")
+	s.expect("size {30 100}")
+	c, err := f.find("made-up-0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := <-c.p.sizes; got != (api.Size{Rows: 40, Cols: 120}) {
+		t.Errorf("told %v", got)
+	}
+	s.press("\x04")
+	if got := <-code; got != 12 {
+		t.Errorf("exit code %d", got)
+	}
+}
+
 func TestDetachKeys(t *testing.T) {
 	for keys, typed := range map[string]string{"": "\x10\x11", "a,b,ctrl-c": "aab\x03", "ctrl-@": "\x00"} {
 		f := newFake(t)
