@@ -14,8 +14,9 @@
 //	5  its configuration, a [Config] as JSON, read to its end
 //
 // The configuration may come long after the start: a run loop can be kept ready.
-// It serves meanwhile; a call that needs the tenant waits for it. A run loop that
-// gets no configuration, since its starter has died, ends.
+// It serves the socket meanwhile, not the starter; a call that needs the tenant
+// waits for it. A run loop that gets no configuration, since its starter has died,
+// ends.
 //
 // Arguments are "xc-runloop ID", for ps(1). The process makes a session of its
 // own, so it must not be started as the leader of a process group without

@@ -72,6 +72,15 @@ func prepare(t testing.TB, tenant fakeConfig) *site {
 		cfg: runloop.Config{ID: "c1", Dir: dir, LogPath: filepath.Join(dir, "log"), LogMax: 64 << 20, LogFiles: 2, Tenant: raw}}
 }
 
+// dial makes another connection.
+func (s *site) dial() control.ControlClient {
+	s.t.Helper()
+	c, err := ipc.Open(s.t.Context(), s.socket)
+	must(s.t, err)
+	s.t.Cleanup(func() { _ = c.Close() })
+	return control.ControlClient{C: c}
+}
+
 // configure gives it its configuration.
 func (s *site) configure() {
 	s.t.Helper()

@@ -72,13 +72,14 @@ func run(prepare func() Opener, stderr *os.File) error {
 	if err != nil {
 		return err
 	}
-	// The starter is answered at once: all of the program that a start needs has
-	// run once when the configuration comes.
+	// Who dials is answered at once, so that all of the program that a start needs
+	// can have run once when the configuration comes. The starter is not: until it
+	// is greeted it knows that a call which fails was not executed.
 	l := newLoop()
-	served := make(chan struct{})
+	served, configured := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(served)
-		l.serve(listener, starter)
+		l.serve(listener, starter, configured)
 	}()
 	f := os.NewFile(fdConfig, "configuration")
 	cfg, err := readConfig(f)
@@ -86,6 +87,7 @@ func run(prepare func() Opener, stderr *os.File) error {
 		return err
 	}
 	l.configure(cfg, open)
+	close(configured)
 	if err := stderr.Close(); err != nil {
 		return err
 	}
@@ -148,7 +150,7 @@ func devNull() (stderr *os.File, err error) {
 }
 
 // serve serves until the container has ended and all is told.
-func (l *loop) serve(listener net.Listener, starter *ipc.Conn) {
+func (l *loop) serve(listener net.Listener, starter *ipc.Conn, configured <-chan struct{}) {
 	s := &ipc.Server{
 		Handler: control.ControlHandler(l),
 		Admit:   admit,
@@ -158,10 +160,9 @@ func (l *loop) serve(listener net.Listener, starter *ipc.Conn) {
 	}
 	ctx := context.Background()
 	var wg sync.WaitGroup
-	alone := make(chan struct{}) // closed when the starter has gone
 	wg.Go(func() {
+		<-configured                  // or the process ends
 		_ = s.ServeConn(ctx, starter) // it ends when the starter does
-		close(alone)
 		l.orphaned()
 	})
 	wg.Go(func() {

@@ -301,12 +301,15 @@ func TestBeforeConfiguration(t *testing.T) {
 	t.Run("configured later", func(t *testing.T) {
 		s := prepare(t, fakeConfig{})
 		s.launch()
-		if st, err := s.State(t.Context()); err != nil || st.Loop != s.cmd.Process.Pid || st.Main != 0 {
+		early := s.dial()
+		if st, err := early.State(t.Context()); err != nil || st.Loop != s.cmd.Process.Pid || st.Main != 0 {
 			t.Errorf("state %+v, %v", st, err)
 		}
-		if _, err := s.Start(t.Context(), control.Process{}, control.Stdio{}); !errors.Is(err, fs.ErrInvalid) {
+		if _, err := early.Start(t.Context(), control.Process{}, control.Stdio{}); !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("start of nothing: %v", err)
 		}
+		// The starter is not greeted: were the run loop killed now, its call would be
+		// known not to have been executed.
 		pid := make(chan int)
 		go func() {
 			n, err := s.Start(t.Context(), sh("exit 3"), control.Stdio{})
@@ -331,7 +334,7 @@ func TestBeforeConfiguration(t *testing.T) {
 	t.Run("never configured", func(t *testing.T) {
 		s := prepare(t, fakeConfig{})
 		s.launch()
-		_, err := s.State(t.Context())
+		_, err := s.dial().State(t.Context())
 		must(t, err)
 		must(t, s.client.Close())
 		must(t, s.config.Close())
