@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 )
@@ -32,6 +34,12 @@ func TestIntegrationExitCodes(t *testing.T) {
 		{args: []string{"run", "--rm", "-v", "/tmp:/proc", "bb", "true"}, err: "/proc", code: 125},
 		{args: []string{"run", "--rm", "--hostname", "a b", "bb", "true"}, err: "a b", code: 125},
 		{args: []string{"run", "--rm", "--stop-timeout", "-5", "bb", "true"}, err: "-5", code: 125},
+		{args: []string{"run", "--rm", "--init-command", "echo one >/i", "--init-command", `["sh", "-c", "echo two >>/i"]`, "bb", "cat", "/i"}, out: "one\ntwo\n"},
+		{args: []string{"run", "--rm", "--init-command", "echo no luck; exit 7", "bb", "echo", "main"}, err: "exit status 7: no luck", code: 125},
+		{args: []string{"run", "--rm", "--init-command", `["nosuch"]`, "bb", "true"}, err: "init command failed: nosuch", code: 125},
+		{args: []string{"run", "--rm", "--init-command", `["nosuch"`, "bb", "true"}, err: "JSON array", code: 125},
+		{args: []string{"run", "--rm", "--deinit-command", "exit 9", "bb", "sh", "-c", "exit 3"}, code: 3},
+		{args: []string{"run", "--rm", "--deinit-timeout", "0", "bb", "true"}, err: "deinit timeout of 0", code: 125},
 		{args: []string{"run", "--rm", "--pull", "never", "nosuch"}, err: "nosuch", code: 125},
 		{args: []string{"run", "--rm", "bad//reference", "true"}, err: "bad//reference", code: 125},
 		{args: []string{"run", "--rm", "--nosuch", "bb", "true"}, err: "--nosuch", code: 125},
@@ -113,6 +121,45 @@ func TestIntegrationTerminal(t *testing.T) {
 	until("got hello\r\n")
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestIntegrationInterruptedInit: Ctrl-C ends a run whose init command runs, without a
+// terminal of the container and with one.
+func TestIntegrationInterruptedInit(t *testing.T) {
+	d := newDaemon(t)
+	dir := t.TempDir()
+	for name, flags := range map[string][]string{"streams": {}, "terminal": {"-it"}} {
+		args := append([]string{"run", "--name", name, "-v", dir + ":/d", "--init-command", "echo up >/d/" + name + "; sleep 1000"}, flags...)
+		cmd := d.command(append(args, "bb", "echo", "main")...)
+		f, err := pty.Start(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var said []byte
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			said, _ = io.ReadAll(f) // EIO is the end of a terminal
+		}()
+		up := filepath.Join(dir, name)
+		within(t, "the start of the init command", func() {
+			for _, err := os.Stat(up); err != nil; _, err = os.Stat(up) {
+				time.Sleep(5 * time.Millisecond)
+			}
+		})
+		if _, err := f.Write([]byte{3}); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "an interrupted xc run", func() { cmd.Wait() }) //nolint:errcheck // the code is looked at
+		<-read
+		if code := cmd.ProcessState.ExitCode(); code != 125 || !bytes.Contains(said, []byte("init command failed")) || bytes.Contains(said, []byte("main\r\n")) {
+			t.Errorf("%s: exit code %d, says %q", name, code, said)
+		}
+		if out := d.must("inspect", "--format", "{{.State}} {{.Exit.Code}}", name); out != "exited 125\n" {
+			t.Errorf("%s: %s", name, out)
+		}
 	}
 }
 

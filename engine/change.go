@@ -21,7 +21,11 @@ func (e *Engine) RestartContainer(ctx context.Context, name string, opt api.Stop
 	if c.plan.Spec.AutoRemove {
 		return fmt.Errorf("restart container %s: %w: it removes itself when it ends (--rm)", c.name(), fs.ErrInvalid)
 	}
-	next, err := e.turn(ctx, c)
+	how, err := c.stopping(opt)
+	if err != nil {
+		return err
+	}
+	next, err := e.turnOver(ctx, c, how.stop(ctx))
 	if err != nil {
 		return err
 	}
@@ -30,7 +34,7 @@ func (e *Engine) RestartContainer(ctx context.Context, name string, opt api.Stop
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
-	if _, err := e.stop(ctx, c, opt); err != nil {
+	if _, err := e.stop(ctx, c, how); err != nil {
 		return err
 	}
 	if err := e.startStopped(ctx, c, api.StartOptions{}); err != nil {

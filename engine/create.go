@@ -248,6 +248,9 @@ func (p *plan) checkWords(id string) error {
 	if err := checkTimeout(p.Timeout); err != nil {
 		return err
 	}
+	if err := p.planCommands(); err != nil {
+		return err
+	}
 	return errors.Join(checkNames(spec), checkStrings(spec))
 }
 
@@ -256,7 +259,8 @@ const maxWords = 2 << 20
 
 // checkStrings refuses what no system call could take.
 func checkStrings(spec api.ContainerSpec) error {
-	words := slices.Concat(spec.Command, spec.Env, spec.Params, spec.Datasets, []string{spec.WorkDir, spec.User, spec.Rootfs})
+	words := slices.Concat(spec.Command, spec.Env, spec.Params, spec.Datasets, []string{spec.WorkDir, spec.User, spec.Rootfs},
+		commandWords(spec.InitCommands, spec.DeinitCommands))
 	if spec.Entrypoint != nil {
 		words = append(words, *spec.Entrypoint...)
 	}
@@ -271,7 +275,7 @@ func checkStrings(spec api.ContainerSpec) error {
 		}
 	}
 	if size > maxWords {
-		return fmt.Errorf("command and environment of %d bytes: %w: %d at the most", size, fs.ErrInvalid, maxWords)
+		return fmt.Errorf("commands and environment of %d bytes: %w: %d at the most", size, fs.ErrInvalid, maxWords)
 	}
 	return nil
 }

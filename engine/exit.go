@@ -42,6 +42,9 @@ func askError(err error) error {
 // commandError says what an error of the run loop is about when it is about
 // the program: the tenant gives those a code of package api.
 func commandError(err error) error {
+	if errors.Is(err, api.ErrInitFailed) {
+		return err // whatever else it is, it is not about main
+	}
 	for _, is := range []api.Sentinel{api.ErrCommandNotFound, api.ErrNotExecutable} {
 		if errors.Is(err, is) {
 			return fmt.Errorf("%w: %w", is, err)
@@ -53,6 +56,8 @@ func commandError(err error) error {
 // exitCode is what Docker would exit with.
 func exitCode(err error) int {
 	switch {
+	case errors.Is(err, api.ErrInitFailed):
+		return 125
 	case errors.Is(err, api.ErrCommandNotFound):
 		return 127
 	case errors.Is(err, api.ErrNotExecutable):

@@ -29,6 +29,7 @@ func (e *Engine) extension(p *plan, img api.Image) error {
 		}
 		return fmt.Errorf("the image needs variables that are not set: %w: %s; give them with --env", fs.ErrInvalid, strings.Join(names, ", "))
 	}
+	p.imageCommands(x)
 	if x.VNET && asksHost(p.Spec) {
 		return fmt.Errorf("the image needs a network stack of its own: %w with the network %s", fs.ErrInvalid, api.NetworkHost)
 	}

@@ -37,7 +37,9 @@ func TestIntegrationImageExtension(t *testing.T) {
 		{`{"version":1,"datasets":1}`, api.ContainerSpec{}, false, fs.ErrPermission, "--dataset"},
 		{`{"version":1,"securelevel":-1}`, api.ContainerSpec{}, false, fs.ErrPermission, "-o securelevel=-1"},
 		{`{"version":1,"securelevel":2}`, api.ContainerSpec{}, jail, errors.ErrUnsupported, "FreeBSD"},
-		{`{"version":1,"deinit":[]}`, api.ContainerSpec{}, false, nil, `unknown field "deinit"`},
+		{`{"version":1,"init":[{"args":["true"]}],"deinit_timeout":3}`, api.ContainerSpec{}, true, nil, ""},
+		{`{"version":1,"init":[{"args":[]}]}`, api.ContainerSpec{}, false, nil, "names no program"},
+		{`{"version":1,"shutdown":[]}`, api.ContainerSpec{}, false, nil, `unknown field "shutdown"`},
 	} {
 		if _, err := e.CommitContainer(t.Context(), c.ID, api.CommitSpec{Name: "x", ConfigChange: api.ConfigChange{Labels: map[string]string{image.ExtensionLabel: tc.text}}}); err != nil {
 			t.Fatal(err)

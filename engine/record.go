@@ -38,6 +38,10 @@ type plan struct {
 	Signal   string            `json:"signal"`  // to stop with
 	Timeout  int               `json:"timeout"` // seconds
 
+	Init          []api.Command `json:"init,omitempty"`
+	Deinit        []api.Command `json:"deinit,omitempty"`
+	DeinitTimeout int           `json:"deinit_timeout,omitempty"` // seconds
+
 	Anonymous []string `json:"anonymous,omitempty"` // volumes that were made for it
 }
 
@@ -85,6 +89,7 @@ type container struct {
 	mu          sync.Mutex
 	state       state
 	loop        *host.Loop    // while it runs
+	init        *host.Loop    // while its init commands run
 	run         *run          // while it runs
 	changed     chan struct{} // closed and replaced at each change of state
 	connections []connection  // while it runs
@@ -189,10 +194,14 @@ func (e *Engine) describe(c *container) api.Container {
 		Args: p.Args, Env: p.Env, WorkDir: p.WorkDir, User: p.User, Hostname: p.Hostname,
 		Terminal: p.Spec.Terminal, Mounts: p.Spec.Mounts, Labels: p.Labels,
 		ReadOnly: p.Spec.ReadOnly, Params: p.Spec.Params, Datasets: p.Spec.Datasets, Limits: p.Spec.Limits, AutoRm: p.Spec.AutoRemove, Created: c.created,
+		InitCommands: p.Init, DeinitCommands: p.Deinit,
 		State: st.Phase, Pid: st.Pid, Started: st.Started, Exit: st.Exit,
 		LogPath: e.logPath(c.id), RootDir: e.host.RootDir(e.hostSpec(c)),
 	}
 	out.Network, out.Networks = describeConnections(p.Network, e.connections(c))
+	if len(p.Deinit) > 0 {
+		out.DeinitTimeout = p.DeinitTimeout
+	}
 	out.Ports = p.Ports
 	switch st.Phase {
 	case api.StateRunning:

@@ -124,7 +124,8 @@ func (e *Engine) startRun(ctx context.Context, c *container, spec host.Spec, opt
 	return nil
 }
 
-// startTime bounds how long a run loop may take to execute main.
+// startTime bounds how long a run loop may take to execute main where no init
+// commands come before it.
 const startTime = 2 * time.Minute
 
 // startMain starts main. The record says before that main may have run, and
@@ -133,11 +134,14 @@ func (e *Engine) startMain(ctx context.Context, c *container, loop *host.Loop, o
 	if err := e.save(ctx, c, state{Phase: phaseStarting, Ports: ports}, nil); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
+	starting, done := e.starting(ctx, c, loop)
 	e.trace("start main before")
-	pid, err := loop.Control.Start(ctx, e.mainProcess(c, opt.Size), control.Stdio(opt.Stdio))
+	pid, err := loop.Control.Start(starting, e.mainProcess(c, opt.Size), control.Stdio(opt.Stdio))
 	e.trace("start main after")
+	if err != nil && errors.Is(context.Cause(starting), errClosed) {
+		err = fmt.Errorf("its init commands ran: %w", errClosed)
+	}
+	done()
 	if err != nil {
 		return commandError(err)
 	}
@@ -166,6 +170,7 @@ func (e *Engine) mainProcess(c *container, size api.Size) control.Process {
 		Args: c.plan.Args, Env: e.env(c), Dir: c.plan.WorkDir, User: c.plan.User,
 		Terminal: c.plan.Spec.Terminal, Size: control.Size(size), WaitMain: c.plan.Spec.WaitMain, OpenStdin: c.plan.Spec.OpenStdin,
 		Ulimits: ulimits(c.plan.Spec.Limits.Ulimits),
+		Init:    commands(c.plan.Init), Deinit: commands(c.plan.Deinit), DeinitTimeout: time.Duration(c.plan.DeinitTimeout) * time.Second,
 	}
 }
 
@@ -361,12 +366,16 @@ func (e *Engine) StopContainer(ctx context.Context, name string, opt api.StopOpt
 	if err != nil {
 		return err
 	}
-	next, err := e.turn(ctx, c) // a restart under way is to be stopped as well
+	how, err := c.stopping(opt)
+	if err != nil {
+		return err
+	}
+	next, err := e.turnOver(ctx, c, how.stop(ctx)) // a restart under way is to be stopped as well
 	if err != nil {
 		return err
 	}
 	next()
-	stopped, err := e.stop(ctx, c, opt)
+	stopped, err := e.stop(ctx, c, how)
 	if err != nil || !stopped {
 		return err
 	}
@@ -374,19 +383,35 @@ func (e *Engine) StopContainer(ctx context.Context, name string, opt api.StopOpt
 	return nil
 }
 
-// stop stops a container, and tells whether it ran.
-func (e *Engine) stop(ctx context.Context, c *container, opt api.StopOptions) (bool, error) {
-	sig, err := signalNumber(cmp.Or(opt.Signal, c.plan.Signal))
-	if err != nil {
-		return false, fmt.Errorf("stop container %s: %w", c.name(), err)
-	}
+// stopping says how a container is stopped.
+type stopping struct {
+	signal  syscall.Signal
+	timeout time.Duration // 0: killed at once
+}
+
+// atOnce is to kill it.
+var atOnce = stopping{signal: syscall.SIGKILL}
+
+func (s stopping) stop(ctx context.Context) func(control.Control) error {
+	return func(c control.Control) error { return c.Stop(ctx, int(s.signal), s.timeout) }
+}
+
+// stopping is how a container is stopped where nothing else is said.
+func (c *container) stopping(opt api.StopOptions) (s stopping, err error) {
+	s.signal, err = signalNumber(cmp.Or(opt.Signal, c.plan.Signal))
 	timeout := c.plan.Timeout
 	if opt.Timeout != nil {
 		timeout = *opt.Timeout
 	}
-	if err := checkTimeout(timeout); err != nil {
-		return false, fmt.Errorf("stop container %s: %w", c.name(), err)
+	s.timeout = time.Duration(timeout) * time.Second
+	if err = cmp.Or(err, checkTimeout(timeout)); err != nil {
+		return s, fmt.Errorf("stop container %s: %w", c.name(), err)
 	}
+	return s, nil
+}
+
+// stop stops a container, and tells whether it ran.
+func (e *Engine) stop(ctx context.Context, c *container, how stopping) (bool, error) {
 	release, err := e.hold(ctx, c) // a start under way is to be stopped as well
 	if err != nil {
 		return false, err
@@ -396,7 +421,7 @@ func (e *Engine) stop(ctx context.Context, c *container, opt api.StopOptions) (b
 	if loop == nil {
 		return false, nil
 	}
-	if err := loop.Control.Stop(ctx, int(sig), time.Duration(timeout)*time.Second); err != nil && !lostLoop(err) {
+	if err := how.stop(ctx)(loop.Control); err != nil && !lostLoop(err) {
 		return false, fmt.Errorf("stop container %s: %w", c.name(), err)
 	}
 	return true, e.awaitEnd(ctx, c, loop)
@@ -432,9 +457,16 @@ func (e *Engine) KillContainer(ctx context.Context, name, signal string) error {
 	if err != nil {
 		return fmt.Errorf("kill container %s: %w", name, err)
 	}
-	c, loop, err := e.running(ctx, name)
+	c, err := e.find(ctx, name)
 	if err != nil {
 		return fmt.Errorf("kill container %s: %w", name, err)
+	}
+	loop := c.running()
+	if loop == nil {
+		loop = c.initializing()
+	}
+	if loop == nil {
+		return fmt.Errorf("kill container %s: %w", c.name(), notRunningError(c.name()))
 	}
 	c.acts.RLock()
 	defer c.acts.RUnlock()
@@ -455,7 +487,12 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, opt api.Remov
 	if err != nil {
 		return err
 	}
-	next, err := e.turn(ctx, c)
+	next, err := e.turnOver(ctx, c, func(loop control.Control) error {
+		if !opt.Force {
+			return fmt.Errorf("remove container %s: its init commands run: stop it first, or use force", c.name())
+		}
+		return atOnce.stop(ctx)(loop)
+	})
 	if err != nil {
 		return err
 	}
@@ -481,8 +518,7 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, opt api.Remov
 		if !opt.Force {
 			return fmt.Errorf("remove container %s: it is running: stop it first, or use force", c.name())
 		}
-		now := 0
-		if _, err := e.stop(ctx, c, api.StopOptions{Signal: "KILL", Timeout: &now}); err != nil {
+		if _, err := e.stop(ctx, c, atOnce); err != nil {
 			return fmt.Errorf("remove container %s: %w", c.name(), err)
 		}
 	}

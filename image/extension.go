@@ -15,6 +15,9 @@ import (
 // extension is, as JSON. Other tools keep labels and ignore this one.
 const ExtensionLabel = "io.github.joyboyid.xc"
 
+// maxDeinit bounds the time for deinit commands, in seconds: an hour.
+const maxDeinit = 60 * 60
+
 // maxExtension bounds the extension, in bytes.
 const maxExtension = 64 << 10
 
@@ -32,6 +35,17 @@ type Extension struct {
 	SysVIPC     string   `json:"sysvipc,omitempty"`     // "new", or asks for "inherit"; FreeBSD: without it there is none
 	SecureLevel *int     `json:"securelevel,omitempty"` // FreeBSD: security(7), 0 to 3; -1 is asked for
 	VNET        bool     `json:"vnet,omitempty"`        // it needs a network stack of its own
+
+	// Init are run in the container before main, Deinit after it.
+	Init          []Command `json:"init,omitempty"`
+	Deinit        []Command `json:"deinit,omitempty"`
+	DeinitTimeout int       `json:"deinit_timeout,omitempty"` // seconds, of all of Deinit together
+}
+
+// Command is a program to run.
+type Command struct {
+	Args []string `json:"args"`
+	User string   `json:"user,omitempty"` // that of the container when empty
 }
 
 // Variable is an environment variable.
@@ -91,6 +105,17 @@ func (x *Extension) check() error {
 		return fmt.Errorf("sysvipc: %.50q is neither %q nor %q", x.SysVIPC, SysVNew, SysVInherit)
 	case x.SecureLevel != nil && (*x.SecureLevel < -1 || *x.SecureLevel > 3):
 		return fmt.Errorf("securelevel: %d is not from -1 to 3", *x.SecureLevel)
+	}
+	if x.DeinitTimeout < 0 || x.DeinitTimeout > maxDeinit {
+		return fmt.Errorf("deinit_timeout: %d is not from 1 to %d seconds", x.DeinitTimeout, maxDeinit)
+	}
+	for _, c := range slices.Concat(x.Init, x.Deinit) {
+		if len(c.Args) == 0 || c.Args[0] == "" {
+			return errors.New("init, deinit: a command names no program")
+		}
+		if strings.ContainsRune(strings.Join(append(slices.Clone(c.Args), c.User), ""), 0) {
+			return fmt.Errorf("init, deinit: %.50q: there is a NUL in the command", c.Args)
+		}
 	}
 	for _, v := range x.RequiredEnv {
 		if !variableRule.MatchString(v.Name) {

@@ -15,22 +15,33 @@ func TestParseExtension(t *testing.T) {
 	}
 	x, err := image.ParseExtension(map[string]string{image.ExtensionLabel: `{
 		"version": 1, "allow": ["raw_sockets", "mount.tmpfs"], "sysvipc": "new", "securelevel": 2, "datasets": 1, "vnet": true,
+		"init": [{"args": ["chown", "www", "/data"], "user": "0"}, {"args": ["migrate"]}], "deinit": [{"args": ["dump"]}], "deinit_timeout": 60,
 		"required_env": [{"name": "DB_URL", "description": "where the data is"}, {"name": "KEY"}]}`})
 	if err != nil || len(x.Allow) != 2 || *x.SecureLevel != 2 || x.Datasets != 1 || !x.VNET || x.SysVIPC != image.SysVNew {
 		t.Fatalf("%+v, %v", x, err)
+	}
+	if len(x.Init) != 2 || x.Init[0].User != "0" || x.Init[1].Args[0] != "migrate" || len(x.Deinit) != 1 || x.DeinitTimeout != 60 {
+		t.Errorf("commands: %+v", x)
 	}
 	if m := x.Missing([]string{"KEY=", "DB_URLS=x"}); len(m) != 1 || m[0].Name != "DB_URL" {
 		t.Errorf("%+v", m)
 	}
 	for text, want := range map[string]string{
-		``:                                 "EOF",
-		`{}`:                               "version 0",
-		`{"version":2}`:                    "version 2",
-		`{"version":1}x`:                   "follows",
-		`{"version":1,"init":["/bin/sh"]}`: `unknown field "init"`,
-		`{"version":1,"sysvipc":"old"}`:    "sysvipc",
-		`{"version":1,"securelevel":4}`:    "securelevel",
-		`{"version":1,"datasets":-1}`:      "datasets",
+		``:                                       "EOF",
+		`{}`:                                     "version 0",
+		`{"version":2}`:                          "version 2",
+		`{"version":1}x`:                         "follows",
+		`{"version":1,"init":["/bin/sh"]}`:       "cannot unmarshal string",
+		`{"version":1,"init":[{"args":[]}]}`:     "names no program",
+		`{"version":1,"deinit":[{"args":[""]}]}`: "names no program",
+		`{"version":1,"deinit":[{"args":["a\u0000"]}]}`:                           "NUL",
+		`{"version":1,"init":[{"args":["a"],"group":"b"}]}`:                       `unknown field "group"`,
+		`{"version":1,"deinit_timeout":-1}`:                                       "deinit_timeout",
+		`{"version":1,"deinit_timeout":3601}`:                                     "deinit_timeout",
+		`{"version":1,"exit":["/bin/sh"]}`:                                        `unknown field "exit"`,
+		`{"version":1,"sysvipc":"old"}`:                                           "sysvipc",
+		`{"version":1,"securelevel":4}`:                                           "securelevel",
+		`{"version":1,"datasets":-1}`:                                             "datasets",
 		`{"version":1,"allow":["mount=1 exec.start"]}`:                            "allow",
 		`{"version":1,"allow":[""]}`:                                              "allow",
 		`{"version":1,"required_env":[{"name":"A=B"}]}`:                           "required_env",

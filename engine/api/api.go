@@ -41,8 +41,9 @@ type Containers interface {
 	// CreateContainer makes a container and what a stopped one keeps: its
 	// record, its name and its root. Nothing runs yet.
 	CreateContainer(ctx context.Context, spec ContainerSpec) (Container, error)
-	// StartContainer starts main and returns when it runs (or cannot: a
-	// missing command is fs.ErrNotExist with code "command_not_found").
+	// StartContainer runs the init commands, starts main and returns when it runs
+	// (or cannot: a missing command is fs.ErrNotExist with code
+	// "command_not_found"). Until then the container is StateCreated, or StateExited.
 	StartContainer(ctx context.Context, name string, opt StartOptions) error
 	// RunContainer is CreateContainer, StartContainer and WaitContainer in one
 	// call. It tells how far it is before it goes on: progress gets a container
@@ -55,14 +56,16 @@ type Containers interface {
 	// or as the options say.
 	WaitContainer(ctx context.Context, name string, opt WaitOptions) (Exit, error)
 	// StopContainer sends the stop signal, waits, and kills what is left.
-	// Stopping a stopped container succeeds.
+	// Stopping a stopped container succeeds; to stop one whose init commands run
+	// ends these, and its start fails.
 	StopContainer(ctx context.Context, name string, opt StopOptions) error
 	// RestartContainer stops a container that runs, and starts it again; its
 	// output goes to its log.
 	RestartContainer(ctx context.Context, name string, opt StopOptions) error
 	// RenameContainer gives a container another name. Its host name stays.
 	RenameContainer(ctx context.Context, name, to string) error
-	// KillContainer sends a signal, by name or number, to main.
+	// KillContainer sends a signal, by name or number, to main, or to the init or
+	// deinit command that is run instead.
 	KillContainer(ctx context.Context, name, signal string) error
 	// RemoveContainer removes a stopped container and all it held.
 	RemoveContainer(ctx context.Context, name string, opt RemoveOptions) error

@@ -54,9 +54,24 @@ type ContainerSpec struct {
 	Limits       Limits            `json:"limits,omitzero"` // what it may use
 	// WaitMain ends the container when main exits, as Docker does. By
 	// default it lasts until main and all descendants of main are gone.
-	WaitMain    bool   `json:"wait_main,omitempty"`
+	WaitMain bool `json:"wait_main,omitempty"`
+	// InitCommands are run before main, one after the other and each to its end; one
+	// that does not exit with 0 is ErrInitFailed, and main is not started.
+	// DeinitCommands are run when main and all its descendants are gone, whatever
+	// their exit codes; not where the container is killed at once. Their output is
+	// logged. Nil: those of the image; empty: none.
+	InitCommands   *[]Command `json:"init_commands,omitempty"`
+	DeinitCommands *[]Command `json:"deinit_commands,omitempty"`
+	DeinitTimeout  *int       `json:"deinit_timeout,omitempty"` // seconds that DeinitCommands have together before they are killed; nil: the image's, or 10
+
 	StopSignal  string `json:"stop_signal,omitempty"`  // the image's, or TERM
 	StopTimeout *int   `json:"stop_timeout,omitempty"` // seconds before KILL; 10 when nil
+}
+
+// Command is a program that is run in a container, as main would be, to its end.
+type Command struct {
+	Args []string `json:"args"`
+	User string   `json:"user,omitempty"` // the container's when empty
 }
 
 // Types of mounts.
@@ -122,15 +137,20 @@ type Container struct {
 	Params   []string          `json:"params,omitempty"`
 	Datasets []string          `json:"datasets,omitempty"`
 	Limits   Limits            `json:"limits,omitzero"`
-	State    string            `json:"state"`
-	Pid      int               `json:"pid,omitempty"`    // main's, on the host, while it lives
-	RootDir  string            `json:"root_dir"`         // where the root is, on the host, as far as it can be seen there
-	LogPath  string            `json:"log_path"`         // the log file
-	JID      int               `json:"jid,omitempty"`    // FreeBSD: the jail, while it runs
-	Created  time.Time         `json:"created"`          // UTC
-	Started  time.Time         `json:"started,omitzero"` // last start
-	Exit     *Exit             `json:"exit,omitempty"`   // of the last run
-	AutoRm   bool              `json:"auto_remove,omitempty"`
+
+	InitCommands   []Command `json:"init_commands,omitempty"`
+	DeinitCommands []Command `json:"deinit_commands,omitempty"`
+	DeinitTimeout  int       `json:"deinit_timeout,omitempty"` // seconds
+
+	State   string    `json:"state"`
+	Pid     int       `json:"pid,omitempty"`    // main's, on the host, while it lives
+	RootDir string    `json:"root_dir"`         // where the root is, on the host, as far as it can be seen there
+	LogPath string    `json:"log_path"`         // the log file
+	JID     int       `json:"jid,omitempty"`    // FreeBSD: the jail, while it runs
+	Created time.Time `json:"created"`          // UTC
+	Started time.Time `json:"started,omitzero"` // last start
+	Exit    *Exit     `json:"exit,omitempty"`   // of the last run
+	AutoRm  bool      `json:"auto_remove,omitempty"`
 }
 
 // Exit tells how a process, or a container's main, ended.

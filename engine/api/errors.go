@@ -10,6 +10,8 @@ const (
 	ErrCommandNotFound Sentinel = "command_not_found"
 	// ErrNotExecutable: the program is there and cannot be executed (exit code 126).
 	ErrNotExecutable Sentinel = "not_executable"
+	// ErrInitFailed: an init command has not exited with 0, and main was not started.
+	ErrInitFailed Sentinel = "init_failed"
 	// ErrInUse: what was to be removed is needed by something else.
 	ErrInUse Sentinel = "in_use"
 	// ErrNotRunning: what was asked for needs a container that runs, and this one does
@@ -23,6 +25,8 @@ func (s Sentinel) Error() string {
 		return "command not found in the container"
 	case ErrNotExecutable:
 		return "command is not executable"
+	case ErrInitFailed:
+		return "init command failed"
 	case ErrInUse:
 		return "in use"
 	case ErrNotRunning:

@@ -8,6 +8,7 @@ package control
 import (
 	"context"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -15,16 +16,23 @@ import (
 
 // Control starts and watches processes in a site.
 type Control interface {
-	// Start starts main with the streams given and returns its pid once it
-	// has been executed. Start fails when main was started before.
+	// Start runs the init commands, one after the other, then starts main with the
+	// streams given and returns its pid once it has been executed. Start fails
+	// when main was started before. An init command that fails, or cannot be
+	// started, is ErrInitFailed. When the caller goes away before main runs, the
+	// command that runs then is killed, and main is not started.
 	Start(ctx context.Context, main Process, stdio Stdio) (pid int, err error)
 	// Exec starts a process beside main and returns when it has exited. The
 	// container does not wait for what it leaves behind.
 	Exec(ctx context.Context, p Process, stdio Stdio) (Exit, error)
-	// Signal sends a signal to main, or with all set to every process.
+	// Signal sends a signal to main, or with all set to every process. While an
+	// init or deinit command runs, that is who gets what is for main.
 	Signal(ctx context.Context, signal int, all bool) error
 	// Stop sends signal to main, waits until the container has ended, and
-	// after timeout sends SIGKILL to every process.
+	// after timeout sends SIGKILL to every process. The deinit commands run after
+	// that; without a timeout they do not, and are killed if they are at it. While
+	// init commands run, the signal and what follows are for them, Stop returns
+	// when none runs any more, and main is not started.
 	Stop(ctx context.Context, signal int, timeout time.Duration) error
 	// Attach joins streams to main's terminal or, without one, to a copy of
 	// what is logged; replay begins with the recent output. It returns when
@@ -57,6 +65,30 @@ type Process struct {
 	// pipe that attached clients write to. It stays open when they leave.
 	OpenStdin bool     `json:"open_stdin,omitempty"`
 	Ulimits   []Ulimit `json:"ulimits,omitempty"`
+
+	// Main: commands that are run before it, each to its end, and after it, when
+	// it and its descendants are gone; with its environment, directory, user and
+	// limits, and no input. Their output is logged. What an init command leaves
+	// behind does not keep the container.
+	Init          []Command     `json:"init,omitempty"`
+	Deinit        []Command     `json:"deinit,omitempty"`
+	DeinitTimeout time.Duration `json:"deinit_timeout,omitempty"` // of all together, then they are killed; 0: none
+}
+
+// Command is a program that is run to its end.
+type Command struct {
+	Args []string `json:"args"`
+	User string   `json:"user,omitempty"` // main's when empty
+}
+
+// String is the command for a message, shortened.
+func (c Command) String() string {
+	const most = 200 // bytes
+	s := strings.Join(c.Args, " ")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // Ulimit is a limit that a process, and all that it starts, has for itself:

@@ -28,10 +28,11 @@
 //  1. It serves. Until a Start has succeeded, descriptor 4 is its lifeline:
 //     when the starter goes away, the tenant is closed and the run loop exits,
 //     with a record that says that the container has never run.
-//  2. Start runs main. From now on only the container's end or Abandon ends
-//     the run loop.
+//  2. Start runs the init commands, if there are any, and main when each has
+//     succeeded. From then on only the container's end or Abandon ends the run loop.
 //  3. The container has ended when main and all its descendants are gone, or
 //     with Process.WaitMain when main is. Exec'ed processes keep nothing alive.
+//     The deinit commands follow, in what is still the same tenant.
 //  4. The tenant is closed: nothing of it lives. What is left in pipes and
 //     terminals goes to the log. The exit record is renamed into place, and
 //     synced to the disk if nobody waits. Only then is Wait answered; attached

@@ -25,6 +25,8 @@ type loop struct {
 	starting sync.RWMutex  // held by Start, shared by Exec, until what it started is in procs
 	started  chan struct{} // closed when main runs
 	exited   chan struct{} // closed when main's first process is gone: exit is set
+	over     chan struct{} // closed when main is, by the rule of its WaitMain
+	killing  sync.Mutex    // held to close over, and to kill what has not ended by then
 	ended    chan struct{} // closed when the container has ended: result is set
 	closed   chan struct{} // closed when nothing of it is left
 	result   control.Exit
@@ -40,6 +42,10 @@ type loop struct {
 	procs  map[*proc]struct{}
 	execs  map[string]*proc // by id; nil while it is being started
 	ending bool             // nothing is started any more
+
+	commands *commands // before or after main; nil: none is run
+	noInit   bool      // init commands are not run any more
+	noDeinit bool      // deinit commands are not run
 }
 
 var _ control.Control = (*loop)(nil)
@@ -48,7 +54,7 @@ var _ control.Control = (*loop)(nil)
 // configure.
 func newLoop() *loop {
 	return &loop{tenant: &opening{ready: make(chan struct{})}, hub: newHub(true),
-		started: make(chan struct{}), exited: make(chan struct{}), ended: make(chan struct{}), closed: make(chan struct{}),
+		started: make(chan struct{}), exited: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}), closed: make(chan struct{}),
 		procs: map[*proc]struct{}{}, execs: map[string]*proc{}}
 }
 
@@ -70,7 +76,7 @@ func (l *loop) output(s logfile.Stream, p []byte) {
 }
 
 // Start implements control.Control.
-func (l *loop) Start(_ context.Context, main control.Process, stdio control.Stdio) (int, error) {
+func (l *loop) Start(ctx context.Context, main control.Process, stdio control.Stdio) (int, error) {
 	defer closeStdio(stdio)
 	if err := check(stdio); err != nil {
 		return 0, fmt.Errorf("start main: %w", err)
@@ -89,6 +95,9 @@ func (l *loop) Start(_ context.Context, main control.Process, stdio control.Stdi
 	if ending {
 		return 0, fmt.Errorf("start main: %w", control.ErrNotRunning)
 	}
+	if err := l.initialize(ctx, main); err != nil {
+		return 0, fmt.Errorf("start main: %w", err)
+	}
 	p, err := l.startMain(main, stdio)
 	if err != nil {
 		return 0, fmt.Errorf("start main: %w", err)
@@ -99,7 +108,7 @@ func (l *loop) Start(_ context.Context, main control.Process, stdio control.Stdi
 	l.procs[p] = struct{}{}
 	l.mu.Unlock()
 	close(l.started)
-	go l.watch(p, main.WaitMain)
+	go l.watch(p, main)
 	return pid, nil
 }
 
@@ -131,7 +140,7 @@ func (l *loop) startMain(main control.Process, stdio control.Stdio) (*proc, erro
 }
 
 // watch follows main to the end of the container.
-func (l *loop) watch(p *proc, waitMain bool) {
+func (l *loop) watch(p *proc, main control.Process) {
 	ctx := context.Background()
 	exit := exitOf(p.tree.Main(ctx))
 	l.mu.Lock()
@@ -139,10 +148,21 @@ func (l *loop) watch(p *proc, waitMain bool) {
 	l.exit = &seen
 	l.mu.Unlock()
 	close(l.exited)
-	if !waitMain {
+	if !main.WaitMain {
 		if err := p.tree.Empty(ctx); err != nil {
 			exit.Error = fmt.Sprintf("descendants of main cannot be followed: %v", err)
 		}
+	}
+	l.killing.Lock()
+	close(l.over)
+	l.killing.Unlock()
+	if len(main.Deinit) > 0 {
+		if main.WaitMain { // they come after all of it
+			if err := killTree(p.tree); err != nil {
+				l.output(logfile.Note, fmt.Appendf(nil, "run loop: kill what main has left: %v\n", err))
+			}
+		}
+		l.finish(main)
 	}
 	l.end(&exit)
 }
@@ -272,6 +292,12 @@ func (l *loop) running() (p *proc, alive bool, err error) {
 // retire makes sure that nothing is started any more, if main was not started
 // yet or in any case. It tells whether main was.
 func (l *loop) retire(anyway bool) (started bool) {
+	l.mu.Lock()
+	l.noInit = true
+	if l.commands != nil && (anyway || l.main == nil) {
+		l.commands.kill()
+	}
+	l.mu.Unlock()
 	l.starting.Lock()
 	defer l.starting.Unlock()
 	l.mu.Lock()

@@ -12,7 +12,7 @@ import (
 )
 
 // Signal implements control.Control. When main's first process is gone, its
-// descendants are main.
+// descendants are main; before main and after it the command is that runs then.
 func (l *loop) Signal(_ context.Context, n int, all bool) error {
 	if err := l.signal(n, all); err != nil {
 		return fmt.Errorf("signal %d: %w", n, err)
@@ -24,7 +24,15 @@ func (l *loop) signal(n int, all bool) error {
 	if n < 1 || n > 128 { // 0 would be a question
 		return syscall.EINVAL
 	}
-	sig := syscall.Signal(n)
+	if !all {
+		if ran, err := l.signalCommand(syscall.Signal(n)); ran {
+			return err
+		}
+	}
+	return l.signalMain(syscall.Signal(n), all)
+}
+
+func (l *loop) signalMain(sig syscall.Signal, all bool) error {
 	p, alive, err := l.running()
 	if err != nil {
 		return err
@@ -74,15 +82,19 @@ func (l *loop) Stop(ctx context.Context, n int, timeout time.Duration) error {
 		return nil
 	case <-l.started:
 	default:
+		if ran, err := l.stopInit(ctx, syscall.Signal(n), timeout); ran {
+			return err // main is not started
+		}
 		return fmt.Errorf("stop: %w", control.ErrNotRunning)
 	}
 	if timeout > 0 {
-		if err := l.signal(n, false); err != nil && !errors.Is(err, control.ErrNotRunning) {
+		if err := l.signalMain(syscall.Signal(n), false); err != nil && !errors.Is(err, control.ErrNotRunning) {
 			return fmt.Errorf("stop: signal %d: %w", n, err)
 		}
 		t := time.NewTimer(timeout)
 		defer t.Stop()
 		select {
+		case <-l.over:
 		case <-l.ended:
 			return nil
 		case <-ctx.Done():
@@ -90,7 +102,7 @@ func (l *loop) Stop(ctx context.Context, n int, timeout time.Duration) error {
 		case <-t.C:
 		}
 	}
-	if err := l.tenant.get().Kill(); err != nil {
+	if err := l.killStopped(timeout > 0); err != nil {
 		return fmt.Errorf("stop: kill: %w", err)
 	}
 	select {
@@ -101,12 +113,41 @@ func (l *loop) Stop(ctx context.Context, n int, timeout time.Duration) error {
 	}
 }
 
+// killStopped kills everything. The deinit commands have a time of their own, if
+// main had one.
+func (l *loop) killStopped(deinit bool) error {
+	l.killing.Lock()
+	defer l.killing.Unlock()
+	select {
+	case <-l.over:
+		if deinit {
+			return nil
+		}
+	default:
+	}
+	if !deinit {
+		l.dropDeinit()
+	}
+	return l.tenant.get().Kill()
+}
+
+// dropDeinit ends the deinit commands if they are run, and has none run later.
+func (l *loop) dropDeinit() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noDeinit = true
+	if l.main != nil && l.commands != nil {
+		l.commands.kill()
+	}
+}
+
 // Abandon implements control.Control. The record of a main that never ran
 // says so, with the code of an engine's own error.
 func (l *loop) Abandon(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() { // goes on when ctx ends
 		defer close(done)
+		l.dropDeinit()
 		switch {
 		case !l.retire(false):
 			l.end(&control.Exit{Code: 125, Error: "main was never started"})

@@ -77,7 +77,10 @@ func (l *fakeLoop) hangup() {
 }
 
 // Start implements control.Control.
-func (l *fakeLoop) Start(_ context.Context, p control.Process, stdio control.Stdio) (int, error) {
+func (l *fakeLoop) Start(ctx context.Context, p control.Process, stdio control.Stdio) (int, error) {
+	if err := l.initialize(ctx, p); err != nil {
+		return 0, fmt.Errorf("start main: %w", err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -91,18 +94,18 @@ func (l *fakeLoop) Start(_ context.Context, p control.Process, stdio control.Std
 		return 0, fmt.Errorf("start main: %w", err)
 	}
 	l.main = main
-	go l.watch(p.WaitMain)
+	go l.watch(p)
 	return main.pid, nil
 }
 
 // watch waits for the end of the container.
-func (l *fakeLoop) watch(waitMain bool) {
+func (l *fakeLoop) watch(main control.Process) {
 	<-l.main.done
 	l.mu.Lock()
 	exit := l.main.status
 	l.exit = &exit
 	l.mu.Unlock()
-	if waitMain {
+	if main.WaitMain {
 		l.kill()
 	}
 	for {
@@ -119,6 +122,7 @@ func (l *fakeLoop) watch(waitMain bool) {
 		}
 		<-next.done
 	}
+	l.finish(main)
 	l.kill()
 	l.record(exit)
 }

@@ -103,6 +103,7 @@ func verbs() map[string]verb {
 		"hostname": func(p *probe, _ []string) (int, syscall.Signal) { return p.text(p.hostname()) },
 		"read":     readVerb,
 		"write":    func(p *probe, a []string) (int, syscall.Signal) { return p.done(p.writeFile(a[0], []byte(a[1]))) },
+		"append":   appendVerb,
 		"leave":    func(p *probe, a []string) (int, syscall.Signal) { return p.done(p.leave(a)) },
 		"hold":     holdVerb,
 		"heed":     heedVerb,

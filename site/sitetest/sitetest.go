@@ -87,7 +87,7 @@ type Promise struct {
 // Promises returns the table.
 func Promises() []Promise {
 	var list []Promise
-	for _, part := range [][]Promise{rootPromises, volumePromises, processPromises, streamPromises, endPromises, isolationPromises, undoPromises} {
+	for _, part := range [][]Promise{rootPromises, volumePromises, processPromises, streamPromises, commandPromises, endPromises, isolationPromises, undoPromises} {
 		list = append(list, part...)
 	}
 	return list

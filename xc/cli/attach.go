@@ -113,7 +113,7 @@ func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy, r
 	if proxy {
 		started := make(chan struct{})
 		close(started)
-		f, stop := a.forward(ctx, func() string { return c.ID }, started)
+		f, stop := a.forward(ctx, func() string { return c.ID }, started, started)
 		defer stop()
 		giveUp = f.giveUp
 	}

@@ -196,6 +196,14 @@ func TestSpec(t *testing.T) {
 				},
 			},
 		},
+		{
+			[]string{"--init-command", "a && b", "--init-command", `["c", "d e"]`, "--deinit-command", "f", "--deinit-timeout", "10", "alpine:3"},
+			api.ContainerSpec{
+				Image: "alpine:3", InitCommands: &[]api.Command{{Args: []string{"/bin/sh", "-c", "a && b"}}, {Args: []string{"c", "d e"}}},
+				DeinitCommands: &[]api.Command{{Args: []string{"/bin/sh", "-c", "f"}}}, DeinitTimeout: &ten,
+			},
+		},
+		{[]string{"--init-command", "", "alpine:3"}, api.ContainerSpec{Image: "alpine:3", InitCommands: &[]api.Command{}}},
 		{[]string{"--stop-timeout", "10", "alpine:3"}, api.ContainerSpec{Image: "alpine:3", StopTimeout: &ten}},
 	} {
 		f := newFake(t)

@@ -64,6 +64,8 @@ type specFlags struct {
 	mounts, tmpfs   []string
 	publish         []string
 	stopTimeout     int
+	init, deinit    []string
+	deinitTimeout   int
 	pull, wait      word
 	limits          *limitFlags
 	flags           *pflag.FlagSet
@@ -100,6 +102,9 @@ func bindSpec(f *pflag.FlagSet) *specFlags {
 	f.StringArrayVarP(&s.labels, "label", "l", nil, "attach KEY=VALUE to the container")
 	f.StringVar(&s.spec.StopSignal, "stop-signal", "", "signal that asks main to end (the image's, or TERM)")
 	s.limits = bindLimits(f)
+	f.StringArrayVar(&s.init, "init-command", nil, "run this before main, for the shell or as a JSON array; empty for none of the image's")
+	f.StringArrayVar(&s.deinit, "deinit-command", nil, "run this when main and all its descendants are gone")
+	f.IntVar(&s.deinitTimeout, "deinit-timeout", 10, "seconds after which deinit commands are killed")
 	f.IntVar(&s.stopTimeout, "stop-timeout", 10, "seconds after the stop signal until the container is killed")
 	return s
 }
@@ -123,6 +128,15 @@ func (s *specFlags) build(args []string) (spec api.ContainerSpec, closeAll func(
 	}
 	if s.flags.Changed("stop-timeout") {
 		spec.StopTimeout = &s.stopTimeout
+	}
+	if spec.InitCommands, err = commandLines("init-command", s.init); err != nil {
+		return spec, closeAll, err
+	}
+	if spec.DeinitCommands, err = commandLines("deinit-command", s.deinit); err != nil {
+		return spec, closeAll, err
+	}
+	if s.flags.Changed("deinit-timeout") {
+		spec.DeinitTimeout = &s.deinitTimeout
 	}
 	if spec.Env, err = environment(s.envFile, s.env); err != nil {
 		return spec, closeAll, err
@@ -155,6 +169,29 @@ func entrypoint(s string) (*[]string, error) {
 		}
 	case s != "":
 		list = append(list, s)
+	}
+	return &list, nil
+}
+
+// commandLines reads the values of a flag: nil where it was not given, and none
+// where it is empty.
+func commandLines(flag string, values []string) (*[]api.Command, error) {
+	if values == nil {
+		return nil, nil
+	}
+	list := []api.Command{}
+	for _, v := range values {
+		if v == "" {
+			continue
+		}
+		args, err := commandLine(v)
+		if err == nil && len(args) == 0 {
+			err = errors.New("it names no program")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--%s %s: %w", flag, v, err)
+		}
+		list = append(list, api.Command{Args: args})
 	}
 	return &list, nil
 }
@@ -226,7 +263,7 @@ func (a *App) run(ctx context.Context, e api.Engine, s *specFlags, args []string
 	go func() {
 		var o outcome
 		o.err = a.withImage(ctx, e, s, spec, func() (err error) {
-			f := &foreground{app: a, streams: streams, started: make(chan struct{})}
+			f := &foreground{app: a, streams: streams, created: make(chan struct{}), started: make(chan struct{})}
 			o.exit, err = f.run(ctx, e, spec)
 			return err
 		})
@@ -241,17 +278,18 @@ type foreground struct {
 	streams *streams
 
 	id        string        // once it is created
+	created   chan struct{} // closed then
 	started   chan struct{} // closed once it runs
 	forwarder *forwarder    // of signals
 }
 
 // run makes the container, starts it and returns how it ended. Signals are kept
-// from now on, and delivered once it runs.
+// from now on, and delivered once there is something that they can be for.
 func (f *foreground) run(ctx context.Context, e api.Engine, spec api.ContainerSpec) (api.Exit, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var stop func()
-	f.forwarder, stop = f.app.forward(ctx, func() string { return f.id }, f.started)
+	f.forwarder, stop = f.app.forward(ctx, func() string { return f.id }, f.created, f.started)
 	defer stop()
 	go func() {
 		select {
@@ -278,27 +316,27 @@ func (f *foreground) run(ctx context.Context, e api.Engine, spec api.ContainerSp
 // progress follows the container.
 func (f *foreground) progress(ctx context.Context, p api.RunProgress) error {
 	if p.State == api.StateRunning {
-		f.begun(ctx)
-		return nil
+		return f.begun(ctx)
 	}
 	f.id = p.ID
-	return f.streams.begin()
+	close(f.created)
+	return nil
 }
 
-// begun relays the streams from now on.
-func (f *foreground) begun(ctx context.Context) {
+// begun relays the streams from now on. Up to here the keys of the terminal make
+// signals, which can end init commands.
+func (f *foreground) begun(ctx context.Context) error {
 	close(f.started)
+	if err := f.streams.begin(); err != nil {
+		return err
+	}
 	f.streams.given()
 	f.streams.relay(func(size api.Size) error { return f.app.resize(ctx, f.id, "", size) })
+	return nil
 }
 
 func (f *foreground) givenUp() bool {
-	select {
-	case <-f.forwarder.giveUp:
-		return true
-	default:
-		return false
-	}
+	return closed(f.forwarder.giveUp)
 }
 
 // again asks the next daemon, as the one that was asked has gone.
@@ -309,7 +347,9 @@ func (f *foreground) again(ctx context.Context, opt api.StartOptions) (api.Exit,
 		if err := f.app.start(ctx, f.id, opt); err != nil {
 			return api.Exit{}, err
 		}
-		f.begun(ctx)
+		if err := f.begun(ctx); err != nil {
+			return api.Exit{}, err
+		}
 	}
 	o := patient(f.app.wait(ctx, f.id), f.forwarder.giveUp)
 	return o.exit, o.err

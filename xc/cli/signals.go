@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,7 +28,8 @@ const patience = 3
 // forwarder sends the signals that xc gets to a container.
 type forwarder struct {
 	app     *App
-	id      func() string // of the container, once it is started
+	id      func() string // of the container, once it is created
+	started <-chan struct{}
 	got     chan os.Signal
 	queue   chan os.Signal
 	waiting atomic.Int32
@@ -35,18 +37,19 @@ type forwarder struct {
 }
 
 // forward begins to keep signals from ending xc. They are delivered, in order,
-// once started is closed. The function it returns ends that.
-func (a *App) forward(ctx context.Context, id func() string, started <-chan struct{}) (f *forwarder, stop func()) {
+// to main once started is closed, and to the init commands before that, once
+// created is. The function it returns ends that.
+func (a *App) forward(ctx context.Context, id func() string, created, started <-chan struct{}) (f *forwarder, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	f = &forwarder{
-		app: a, id: id, giveUp: make(chan struct{}),
+		app: a, id: id, started: started, giveUp: make(chan struct{}),
 		got: make(chan os.Signal, 16), queue: make(chan os.Signal, patience),
 	}
 	signal.Notify(f.got, forwarded[:]...)
 	go f.collect()
 	go func() {
 		select {
-		case <-started:
+		case <-created:
 			f.deliver(ctx)
 		case <-ctx.Done():
 		}
@@ -79,20 +82,46 @@ func (f *forwarder) collect() {
 func (f *forwarder) deliver(ctx context.Context) {
 	for sig := range f.queue {
 		name := strings.TrimPrefix(unix.SignalName(sig.(syscall.Signal)), "SIG")
-		err := f.app.session.insist(ctx, func(e api.Engine) error {
-			err := e.KillContainer(ctx, f.id(), name)
-			if err == nil || f.app.session.lost(ctx, err) {
-				return err
-			}
+		err := f.app.session.insist(ctx, func(e api.Engine) error { return f.send(ctx, e, name) })
+		if err != nil && !errors.Is(err, context.Canceled) {
+			f.app.complain(fmt.Errorf("forward signal %s: %w", name, err))
+		}
+		f.waiting.Add(-1)
+	}
+}
+
+// nobodyYet is how long a signal waits for which there is no process yet.
+const nobodyYet = 50 * time.Millisecond
+
+// send signals the container, as soon as there is something in it to be signalled.
+func (f *forwarder) send(ctx context.Context, e api.Engine, name string) error {
+	for {
+		starting := !closed(f.started)
+		err := e.KillContainer(ctx, f.id(), name)
+		if err == nil || f.app.session.lost(ctx, err) {
+			return err
+		}
+		if !starting {
 			// It may have ended meanwhile.
 			if c, lookErr := e.InspectContainer(ctx, f.id()); lookErr != nil || c.State != api.StateRunning {
 				return nil
 			}
 			return err
-		})
-		if err != nil && !errors.Is(err, context.Canceled) {
-			f.app.complain(fmt.Errorf("forward signal %s: %w", name, err))
 		}
-		f.waiting.Add(-1)
+		select {
+		case <-time.After(nobodyYet):
+		case <-f.started:
+		case <-ctx.Done():
+			return nil // it could not be started
+		}
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
