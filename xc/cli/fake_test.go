@@ -45,7 +45,8 @@ type container struct {
 type fake struct {
 	t        *testing.T
 	programs map[string]program
-	starting func() // by RunContainer, before it tells that the program runs
+	starting func()                                        // by RunContainer, before it tells that the program runs
+	pulling  func(show func(api.PullProgress) error) error // what PullImage does; nil: one small layer
 
 	mu         sync.Mutex
 	containers []*container
@@ -541,6 +542,9 @@ func (f *fake) PullImage(_ context.Context, name string, opt api.PullOptions, pr
 	img, ok := f.remote[name]
 	if !ok {
 		return img, fmt.Errorf("pull %s: %w", name, fs.ErrNotExist)
+	}
+	if f.pulling != nil {
+		return img, f.pulling(progress)
 	}
 	layer := "sha256:" + strings.Repeat("12", 32)
 	for _, p := range []api.PullProgress{

@@ -38,12 +38,18 @@ func ago(d time.Duration) string { return duration(d) + " ago" }
 
 // size is a number of bytes in decimal units, as Docker shows it.
 func size(n int64) string {
-	f, units := float64(max(n, 0)), []string{"B", "kB", "MB", "GB", "TB", "PB"}
-	i := 0
-	for ; f >= 999.5 && i < len(units)-1; i++ { // which would be shown as 1e+03
-		f /= 1000
+	div, unit := scale(n)
+	return strconv.FormatFloat(float64(max(n, 0))/div, 'g', 3, 64) + unit
+}
+
+// scale is the decimal unit that a number of bytes is shown in, and how many are one.
+func scale(n int64) (div float64, unit string) {
+	units := []string{"B", "kB", "MB", "GB", "TB", "PB"}
+	div = 1
+	for float64(n)/div >= 999.5 && len(units) > 1 { // which would be shown as 1e+03
+		div, units = div*1000, units[1:]
 	}
-	return strconv.FormatFloat(f, 'g', 3, 64) + units[i]
+	return div, units[0]
 }
 
 // maxCommand is how many characters of a command ps shows.
