@@ -20,7 +20,7 @@ import (
 // Check looks at what containers need here, and at what is missing. It changes
 // nothing.
 func (h *Host) Check(ctx context.Context) []Check {
-	return check(ctx, slices.Concat(kernelNeeds(), h.storageNeeds(), cgroupNeeds(), networkNeeds()))
+	return check(ctx, slices.Concat(kernelNeeds(), h.storageNeeds(), h.cgroupNeeds(), networkNeeds()))
 }
 
 // kernelNeeds are what every container is made of.
@@ -68,8 +68,8 @@ func (h *Host) storageNeeds() []need {
 	}
 }
 
-// cgroupNeeds are what limits are made of.
-func cgroupNeeds() []need {
+// cgroupNeeds are what limits, and lists of devices, are made of.
+func (h *Host) cgroupNeeds() []need {
 	list := []need{{
 		area: "cgroup", name: "cgroup2", purpose: "process trees of their own for exec'ed processes; start and end without polling",
 		fix: "mount -t cgroup2 none /sys/fs/cgroup/unified, or Delegate=yes in the unit of xcd",
@@ -90,7 +90,19 @@ func cgroupNeeds() []need {
 			fix: "boot with cgroup_enable=" + c[0] + " systemd.unified_cgroup_hierarchy=1 on the kernel's command line",
 		})
 	}
-	return list
+	return append(list, need{
+		area: "cgroup", name: "devices", purpose: "processes that can open no device but those of their container, even by a node of it",
+		fix: "boot a kernel with CONFIG_CGROUP_BPF=y, mount cgroup2, and let xcd have CAP_BPF and CAP_NET_ADMIN",
+		look: func(context.Context) (bool, string, error) {
+			switch {
+			case h.devices.filter != nil:
+				return true, "version 2, a filter of BPF", nil
+			case h.devices.one != "":
+				return true, "version 1, " + h.devices.one, nil
+			}
+			return false, oneLine(fmt.Sprint(h.devices.lacks)), nil
+		},
+	})
 }
 
 // networkNeeds are what networks other than none and host are made of.

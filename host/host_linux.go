@@ -36,6 +36,7 @@ type Host struct {
 	program string    // the run loop's, for execve(2)
 	sealed  *os.File  // what program names: a memfd that nobody can write to
 	cgroups string    // where our groups go; empty: there is no cgroup2 to write to
+	devices devices
 	spares  spares
 }
 
@@ -60,16 +61,20 @@ func Open(_ context.Context, c Config) (*Host, error) {
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, err
 	}
+	if err := h.openDevices(); err != nil {
+		return nil, err
+	}
 	return h, h.seal(c.RunLoop[0])
 }
 
 // Close closes what Open opened.
 func (h *Host) Close() error {
 	h.closeSpare()
-	if h.sealed == nil {
-		return nil
+	err := h.devices.close()
+	if h.sealed != nil {
+		err = errors.Join(err, h.sealed.Close())
 	}
-	return h.sealed.Close()
+	return err
 }
 
 // sealedFD is the least number for the descriptor of the sealed program:
@@ -187,7 +192,7 @@ func (h *Host) runSteps(s Spec, spare *started, config func(tenant json.RawMessa
 	if err != nil {
 		return nil, err
 	}
-	steps = append(steps, limits...)
+	steps = append(append(steps, limits...), h.deviceSteps(s.ID, &t)...)
 	if t.Root, err = h.root(s); err != nil {
 		return nil, err
 	}
@@ -273,7 +278,7 @@ func (h *Host) makeGroup(id string) error {
 	if err != nil {
 		return err
 	}
-	return g.Close()
+	return errors.Join(h.devices.guard(g), g.Close())
 }
 
 // dropGroup kills what is in the group of a site, and removes it.
@@ -363,6 +368,9 @@ func (h *Host) Warnings() []string {
 	var out []string
 	if h.cgroups == "" {
 		out = append(out, "no cgroup2 hierarchy can be written to: exec'ed processes count as part of main's tree")
+	}
+	if h.devices.lacks != nil {
+		out = append(out, "no cgroup can keep containers to their devices: that they can make none is all there is")
 	}
 	if h.Storage() == string(dirstore.Copy) {
 		out = append(out, "neither overlayfs nor reflinks work in "+h.cfg.StateDir+": each container copies its root")

@@ -71,19 +71,20 @@ func (h *Host) limitSteps(s Spec, t *tenant.Config) ([]site.Step, error) {
 	}
 	t.Limited = h.cgroup(s.ID) + limitedSuffix
 	return append(steps, step(kindCgroup, thing{Path: t.Limited}, func(context.Context) error {
-		return makeLimited(h.cgroups, t.Limited, limits, unified)
+		return h.makeLimited(t.Limited, limits, unified)
 	})), nil
 }
 
 // makeLimited makes a group of version 2 with limits.
-func makeLimited(base, path string, limits cgroup.Limits, controllers []string) error {
-	if err := cgroup.Enable(base, controllers...); err != nil {
+func (h *Host) makeLimited(path string, limits cgroup.Limits, controllers []string) error {
+	if err := cgroup.Enable(h.cgroups, controllers...); err != nil {
 		return err
 	}
 	g, err := cgroup.Make(path)
 	if err != nil {
 		return err
 	}
+	err = h.devices.guard(g)
 	for _, name := range controllers {
 		err = errors.Join(err, limits.Limit(path, name, 2))
 	}
@@ -105,7 +106,7 @@ func (h *Host) removeCgroupOne(ctx context.Context, t thing) error {
 func (h *Host) limitGroups() (map[string]string, error) {
 	out := map[string]string{}
 	all := cgroup.Limits{Memory: 1, CPU: 1, Pids: 1}
-	for _, name := range all.Controllers() {
+	for _, name := range append(all.Controllers(), "devices") {
 		where, err := cgroup.Controller(name)
 		if errors.Is(err, errors.ErrUnsupported) || err == nil && where.Version == 2 {
 			continue

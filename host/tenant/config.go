@@ -69,8 +69,14 @@ type Config struct {
 	Limited string `json:"limited,omitempty"`
 	// Join are the files cgroup.procs of groups of hierarchies of version 1, which
 	// each process joins before it executes.
-	Join    []string `json:"join,omitempty"`
-	ShmSize int64    `json:"shm_size,omitempty"` // of /dev/shm, bytes; 0 is 64 MiB
+	Join []string `json:"join,omitempty"`
+	// Filtered: the groups Cgroup and Limited have a filter of [Devices].
+	// DeviceGroup is a group of version 1 that has that list. Tenants add the devices
+	// that processes are given as streams.
+	Filtered    bool   `json:"filtered,omitempty"`
+	DeviceGroup string `json:"device_group,omitempty"`
+
+	ShmSize int64 `json:"shm_size,omitempty"` // of /dev/shm, bytes; 0 is 64 MiB
 	// Unconfined: all system calls may be made that capabilities allow. Otherwise
 	// the default filter of package linux/seccomp holds.
 	Unconfined bool `json:"unconfined,omitempty"`

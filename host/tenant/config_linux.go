@@ -35,6 +35,9 @@ func (c *Config) check() error {
 	if c.Limited != "" && c.Cgroup == "" {
 		return errors.New("a limited cgroup needs one beside it for pid 1")
 	}
+	if c.Filtered && c.Cgroup == "" {
+		return errors.New("without a cgroup there is nothing to filter for")
+	}
 	for _, m := range c.Mounts {
 		if !strings.HasPrefix(m.Destination, "/") || strings.Trim(m.Destination, "/") == "" {
 			return fmt.Errorf("mount on %q: not an absolute path below /", m.Destination)

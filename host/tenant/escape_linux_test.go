@@ -212,3 +212,40 @@ func TestIntegrationHostileRoot(t *testing.T) {
 		})
 	}
 }
+
+// TestIntegrationNodes: a node of a device that a root or a volume brings is of no
+// use, whatever its mode, and a file that is set-user-ID of none to gain by.
+func TestIntegrationNodes(t *testing.T) {
+	need(t)
+	checkHost(t)
+	root, volume := makeRoot(t), t.TempDir()
+	null := int(unix.Mkdev(1, 3)) // one that it may open in /dev: it is the place that forbids it
+	for _, name := range []string{root + "/null", root + "/tmp/null", volume + "/null"} {
+		must(t, unix.Mknod(name, unix.S_IFCHR|0o666, null))
+		must(t, os.Chmod(name, 0o666))
+	}
+	b, err := os.ReadFile(busybox)
+	must(t, err)
+	for _, name := range []string{root + "/bin/busybox-raised", volume + "/busybox-raised"} {
+		must(t, os.WriteFile(name, b, 0o755))
+		must(t, os.Chmod(name, 0o755|os.ModeSetuid))
+	}
+	must(t, os.Chmod(volume, 0o755))
+	s := openTenant(t, Config{ID: "test", Network: "none", Cgroup: makeGroup(t), Root: Root{Kind: Bind, Dir: root},
+		Mounts: []Mount{{Source: volume, Destination: "/volume"}}})
+	for _, name := range []string{"/null", "/tmp/null", "/volume/null"} {
+		out, ws, err := run(t, s, runloop.Process{Args: []string{"sh", "-c", "exec 3<" + name}})
+		must(t, err)
+		if ws == 0 || !strings.Contains(out, "ermission denied") {
+			t.Errorf("%s: status %#x, says %q", name, int(ws), out)
+		}
+	}
+	sh(t, s, "exec 3</dev/null")
+	for _, name := range []string{"/bin/busybox-raised", "/volume/busybox-raised"} {
+		out, _, err := run(t, s, runloop.Process{Args: []string{"sh", "-c", name + " id -u"}, User: "ann"})
+		must(t, err)
+		if out != "1000\n" {
+			t.Errorf("%s, of root and set-user-ID, runs as %q", name, out)
+		}
+	}
+}

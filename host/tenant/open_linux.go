@@ -41,7 +41,7 @@ func open(c *Config) (*space, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start pid 1: %w", err)
 	}
-	s.limited = c.Limited
+	s.configure(c)
 	// What follows is done while the stub starts.
 	setup := c.setup()
 	if !c.Unconfined {
@@ -66,6 +66,11 @@ func open(c *Config) (*space, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// configure takes what the run loop's side needs to know.
+func (s *space) configure(c *Config) {
+	s.id, s.limited, s.guard = c.ID, c.Limited, c.guard()
 }
 
 // setup is what the stub needs to know, but for the filter.

@@ -78,7 +78,7 @@ func (p *prepared) setup(c *Config) error {
 		}
 		fds, p.net = append(fds, p.net), -1
 	}
-	p.space.id, p.space.limited = c.ID, c.Limited
+	p.space.configure(c)
 	setup := c.setup()
 	if !c.Unconfined {
 		setup.filter = p.filter

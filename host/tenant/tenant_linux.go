@@ -24,7 +24,8 @@ type space struct {
 	id      string
 	base    string // directory for the groups of trees; empty without cgroup2
 	limited string // where they are instead, when they are limited
-	pid     int    // of the stub, on the host
+	guard   *guard
+	pid     int // of the stub, on the host
 	stub    *pidfd.Handle
 	wire    *wire
 	dead    chan error    // that the stub was waited for
@@ -265,6 +266,9 @@ func (s *space) makeGroup() (string, *cgroup.Group, error) {
 
 // Start starts p as a tree of its own.
 func (s *space) Start(p *runloop.Process) (runloop.Tree, error) {
+	if err := s.guard.allow(p.Files[:]); err != nil {
+		return nil, fmt.Errorf("start %s: %w", programName(p), err)
+	}
 	name, g, err := s.makeGroup()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", programName(p), err)

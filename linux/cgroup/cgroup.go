@@ -2,7 +2,8 @@
 // whether or not it has controllers: as a set that a process is born into and
 // that neither a double fork nor setsid(2) leaves. What the processes of a group
 // use together can be bounded where a controller is: [Limits], also by the
-// hierarchies of version 1 that a hybrid host has beside.
+// hierarchies of version 1 that a hybrid host has beside; so can the devices that
+// they open: [Devices].
 //
 // Find names the place for groups of one's own; a [Group] is one directory
 // there:

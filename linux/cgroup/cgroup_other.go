@@ -54,3 +54,21 @@ func OOMKills(string, int) (int, error) { return 0, errors.ErrUnsupported }
 
 // RemoveOne returns errors.ErrUnsupported.
 func RemoveOne(context.Context, string) error { return errors.ErrUnsupported }
+
+// DeviceFilter is a program in the kernel.
+type DeviceFilter struct{}
+
+// Load returns errors.ErrUnsupported.
+func (l Devices) Load() (*DeviceFilter, error) { return nil, errors.ErrUnsupported }
+
+// Attach returns errors.ErrUnsupported.
+func (f *DeviceFilter) Attach(*Group) error { return errors.ErrUnsupported }
+
+// Close returns errors.ErrUnsupported.
+func (f *DeviceFilter) Close() error { return errors.ErrUnsupported }
+
+// Limit returns errors.ErrUnsupported.
+func (l Devices) Limit(string) error { return errors.ErrUnsupported }
+
+// Allow returns errors.ErrUnsupported.
+func (d Device) Allow(string) error { return errors.ErrUnsupported }

@@ -59,6 +59,17 @@ type DevOptions struct {
 	ShmSize int64 // bytes; 0 is 64 MiB, as with Docker
 }
 
+// Node is a character device; the kernel's admin-guide/devices.txt.
+type Node struct {
+	Name         string // in /dev
+	Major, Minor uint32
+}
+
+// Nodes are those of a /dev that [Dev] makes. Its pseudo-terminals come beside.
+func Nodes() []Node {
+	return []Node{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}}
+}
+
 // MaskedPaths are what a container has no business with, as Docker hides it
 // (moby, daemon/pkg/oci/defaults.go). Those that do not exist are skipped.
 func MaskedPaths() []string {

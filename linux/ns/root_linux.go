@@ -101,15 +101,9 @@ func Dev(o DevOptions) (*Devices, error) {
 
 // devNodes makes what is in /dev itself.
 func devNodes(dir int) error {
-	// The kernel's admin-guide/devices.txt.
-	for _, d := range []struct {
-		name         string
-		major, minor uint32
-	}{
-		{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
-	} {
-		if err := unix.Mknodat(dir, d.name, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
-			return fmt.Errorf("mknod /dev/%s: %w", d.name, err)
+	for _, d := range Nodes() {
+		if err := unix.Mknodat(dir, d.Name, unix.S_IFCHR|0o666, int(unix.Mkdev(d.Major, d.Minor))); err != nil {
+			return fmt.Errorf("mknod /dev/%s: %w", d.Name, err)
 		}
 	}
 	// The console is the first terminal that is opened in this instance.
