@@ -190,7 +190,7 @@ func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, er
 		c.set(now, loop) // the record will say how it ended
 		e.cfg.Report(err)
 	}
-	e.watch(c, loop, e.askEnd(loop))
+	e.watch(c, loop, e.askEnd(loop), settled)
 	return true, nil
 }
 

@@ -92,6 +92,7 @@ func (e *Engine) start(ctx context.Context, c *container, opt api.StartOptions) 
 // startRun acquires the run stack and starts main.
 func (e *Engine) startRun(ctx context.Context, c *container, spec host.Spec, opt api.StartOptions) error {
 	var loop host.Loop
+	begun := time.Now()
 	if err := e.connect(ctx, c); err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (e *Engine) startRun(ctx context.Context, c *container, spec host.Spec, opt
 		loop.Close()
 		return err
 	}
-	e.watch(c, &loop, end)
+	e.watch(c, &loop, end, max(settled, settledFactor*time.Since(begun)))
 	return nil
 }
 
@@ -162,8 +163,12 @@ func (e *Engine) ready() {
 }
 
 // settled is when a container that was started no longer needs all of the
-// machine for its own start.
-const settled = 50 * time.Millisecond
+// machine for its own start, at the earliest: on a slow machine that is
+// settledFactor times what the engine needed for it.
+const (
+	settled       = 50 * time.Millisecond
+	settledFactor = 3
+)
 
 func (e *Engine) mainProcess(c *container, size api.Size) control.Process {
 	return control.Process{
@@ -213,13 +218,13 @@ func (e *Engine) askEnd(loop *host.Loop) <-chan ending {
 
 // watch waits for the end of a running container in the background and cleans
 // up after it. It gives up, and leaves the container running, when the engine
-// is closed.
-func (e *Engine) watch(c *container, loop *host.Loop, answer <-chan ending) {
+// is closed. Settling is how long nothing is to be made ready for the next one.
+func (e *Engine) watch(c *container, loop *host.Loop, answer <-chan ending, settling time.Duration) {
 	e.watchers.Add(1)
 	go func() {
 		defer e.watchers.Done()
 		defer loop.Close()
-		later := time.AfterFunc(settled, e.ready)
+		later := time.AfterFunc(settling, e.ready)
 		end := <-answer
 		if e.ctx.Err() != nil {
 			later.Stop()
