@@ -22,7 +22,10 @@ import (
 
 // startRegistry starts Debian's docker-registry on a loopback port and returns
 // its address.
-func startRegistry(t *testing.T) string {
+func startRegistry(t *testing.T) string { return startRegistryWith(t, "") }
+
+// startRegistryWith starts it with more in its configuration.
+func startRegistryWith(t *testing.T, more string) string {
 	t.Helper()
 	for _, p := range []string{"docker-registry", "skopeo"} {
 		if _, err := exec.LookPath(p); err != nil {
@@ -36,7 +39,7 @@ func startRegistry(t *testing.T) string {
 	addr := l.Addr().String()
 	l.Close()
 	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n", dir, addr)
+	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n%s", dir, addr, more)
 	path := filepath.Join(dir, "config.yml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -120,6 +123,56 @@ func TestIntegrationPull(t *testing.T) {
 		t.Errorf("pull of nothing: %q, %q, %d", out, stderr, code)
 	}
 	d.must("rmi", registry+"/team/root:v1", registry+"/team/other:v2")
+}
+
+// A login is tried, kept where nobody else reads it, used by who pushes and pulls,
+// and forgotten.
+func TestIntegrationLogin(t *testing.T) {
+	htpasswd, err := exec.LookPath("htpasswd")
+	if err != nil {
+		t.Skip("htpasswd is not installed: apt-get install apache2-utils")
+	}
+	d := newDaemon(t)
+	users := filepath.Join(t.TempDir(), "users")
+	if out, err := exec.Command(htpasswd, "-Bbc", users, "me", "s3cret word").CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	registry := startRegistryWith(t, fmt.Sprintf("auth: {htpasswd: {realm: xc, path: %s}}\n", users))
+	name := registry + "/team/bb:1"
+	login := func(password string) (string, error) {
+		cmd := d.command("login", "-u", "me", "--password-stdin", registry)
+		cmd.Stdin = strings.NewReader(password + "\n")
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	d.must("tag", "bb", name)
+	if _, stderr, code := d.xc("push", "-q", name); code != 125 || !strings.Contains(stderr, "log in") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("push without login: %d: %q", code, stderr)
+	}
+	if out, err := login("wrong"); err == nil || strings.Contains(out, "wrong") {
+		t.Errorf("false login: %q, %v", out, err)
+	}
+	if out, err := login("s3cret word"); err != nil || !strings.Contains(out, registry) {
+		t.Fatalf("login: %q, %v", out, err)
+	}
+	kept := filepath.Join(d.dir, "state/credentials.json")
+	if info, err := os.Stat(kept); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	d.must("push", name)
+	d.must("rmi", name)
+	d.must("pull", name)
+	d.must("logout", registry)
+	if b, err := os.ReadFile(kept); err != nil || strings.Contains(string(b), registry) {
+		t.Errorf("after the logout: %q, %v", b, err)
+	}
+	if _, stderr, code := d.xc("pull", "-q", name); code != 125 || !strings.Contains(stderr, "log in") {
+		t.Errorf("pull after the logout: %d: %q", code, stderr)
+	}
+	if _, stderr, code := d.xc("logout", registry); code != 125 || !strings.Contains(stderr, "not logged in") {
+		t.Errorf("logged out twice: %d: %q", code, stderr)
+	}
+	d.must("rmi", name)
 }
 
 // What is damaged of an image is named by a check, and fetched again by one that

@@ -128,7 +128,8 @@ func (e *Engine) Login(ctx context.Context, spec api.LoginSpec) (string, error) 
 	}
 	e.images.login.Lock()
 	defer e.images.login.Unlock()
-	return name, registry.Credentials{Path: e.cfg.Credentials}.Put(ctx, name, l)
+	err = registry.Credentials{Path: e.cfg.Credentials}.Put(ctx, name, l)
+	return name, errors.Join(err, e.images.puller.Client.Forget())
 }
 
 // Logout implements api.Images.
@@ -147,5 +148,5 @@ func (e *Engine) Logout(ctx context.Context, name string) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("not logged in to %s: %w", name, fs.ErrNotExist)
 	}
-	return name, err
+	return name, errors.Join(err, e.images.puller.Client.Forget())
 }

@@ -25,10 +25,19 @@ type reader struct {
 func (r *reader) record(b []byte) error { return noEOF(r.s.full(b)) }
 
 // next returns the next entry, or io.EOF after the last: at the two zero records
-// that end an archive, or where the stream ends, which many writers left it at.
+// that end an archive, or where the stream ends once all content of an entry is there,
+// which many writers left it at.
 func (r *reader) next() (*Entry, error) {
-	if err := r.s.skip(r.left + r.pad); err != nil {
+	if err := r.s.skip(r.left); err != nil {
 		return nil, &Error{Offset: r.s.pos, Err: noEOF(err)}
+	}
+	// Some leave out the padding, too, as umoci 0.4 does (insert): nothing is missing
+	// of the content, and archive/tar, which nearly all others read with, takes it.
+	switch err := r.s.skip(r.pad); {
+	case err == io.ErrUnexpectedEOF:
+		return nil, io.EOF
+	case err != nil:
+		return nil, &Error{Offset: r.s.pos, Err: err}
 	}
 	r.left, r.pad = 0, 0
 	e := &Entry{Offset: r.s.pos}

@@ -147,3 +147,31 @@ func TestDockerCredentials(t *testing.T) {
 		t.Errorf("malformed: %v", err)
 	}
 }
+
+// A client remembers what has let it in, until it is told to forget.
+func TestForget(t *testing.T) {
+	s := newServer(t)
+	s.push(t, "x", "latest", imagetest.NewImage(t, amd64, layer(t, "l", 1000)))
+	s.spoil = func(w http.ResponseWriter, r *http.Request, _ string, _ int) bool {
+		if r.Header.Get("Authorization") == basic {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+		return status(401)(w)
+	}
+	p, _ := newPuller(t)
+	path := dockerConfig(t, s, "user:pass")
+	login(t, p, path)
+	if _, err := p.Pull(t.Context(), s.ref(t, "x"), options()); err != nil {
+		t.Fatal(err)
+	}
+	if err := (registry.Credentials{Path: path}).Delete(t.Context(), s.host()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Client.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Pull(t.Context(), s.ref(t, "x"), options()); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("after the logout: %v", err)
+	}
+}

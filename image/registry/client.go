@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -106,8 +107,8 @@ type Client struct {
 	once  sync.Once
 	err   error // of the configuration
 	http  *http.Client
-	auth  *auth.Client
-	plain sync.Map // host to bool: what loopback registries turned out to speak
+	auth  atomic.Pointer[auth.Client] // remembers tokens: see Forget
+	plain sync.Map                    // host to bool: what loopback registries turned out to speak
 }
 
 func (c *Client) init() error {
@@ -117,7 +118,7 @@ func (c *Client) init() error {
 			return
 		}
 		c.http = &http.Client{Transport: transport, CheckRedirect: checkRedirect}
-		c.auth = c.authorised(c.Credentials)
+		c.auth.Store(c.authorised(c.Credentials))
 	})
 	return c.err
 }
@@ -131,6 +132,16 @@ func (c *Client) authorised(login auth.CredentialFunc) *auth.Client {
 	}
 	a.SetUserAgent(agent)
 	return a
+}
+
+// Forget forgets what registries were told and have given: the next requests ask
+// Credentials again. Call it when those have changed.
+func (c *Client) Forget() error {
+	err := c.init()
+	if err == nil {
+		c.auth.Store(c.authorised(c.Credentials))
+	}
+	return err
 }
 
 // Check tells what is wrong with the configuration: files that cannot be read,

@@ -51,7 +51,11 @@ func (c Credentials) Get(ctx context.Context, host string) (auth.Credential, err
 	if err != nil {
 		return auth.EmptyCredential, err
 	}
-	return credentials.Credential(store)(ctx, host)
+	cred, err := credentials.Credential(store)(ctx, host)
+	if err != nil { // of a helper
+		return auth.EmptyCredential, fmt.Errorf("login of %s in %s: %w", host, c.Path, err)
+	}
+	return cred, nil
 }
 
 // Put keeps a login. The file is made readable to its owner only.

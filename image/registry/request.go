@@ -19,6 +19,10 @@ import (
 	"github.com/joyboyid/xc/image"
 )
 
+// maxAfter bounds what a registry may ask to wait: who reads it sees that it is
+// long.
+const maxAfter = 1 << 24 * time.Second
+
 // StatusError is what a registry answers instead of what it was asked for.
 type StatusError struct {
 	URL        string // without its query, which may hold a signature
@@ -67,7 +71,7 @@ func (c *Client) get(ctx context.Context, e endpoint, kind, object string, heade
 func (c *Client) send(req *http.Request, want ...int) (*http.Response, error) {
 	// The bytes as they are: net/http would otherwise ask for gzip and undo it.
 	req.Header.Set("Accept-Encoding", "identity")
-	resp, err := c.auth.Do(req)
+	resp, err := c.auth.Load().Do(req)
 	if err != nil {
 		return nil, authError(err)
 	}
@@ -84,8 +88,11 @@ func statusError(resp *http.Response) error {
 	u := *resp.Request.URL
 	u.RawQuery, u.User = "", nil
 	e := &StatusError{URL: u.String(), Code: resp.StatusCode}
-	if s, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 24); err == nil {
+	after := resp.Header.Get("Retry-After") // seconds, or a date (RFC 9110, 10.2.3)
+	if s, err := strconv.ParseUint(after, 10, 24); err == nil {
 		e.RetryAfter = time.Duration(s) * time.Second
+	} else if at, err := http.ParseTime(after); err == nil {
+		e.RetryAfter = max(0, min(time.Until(at).Round(time.Second), maxAfter))
 	}
 	var body struct {
 		Errors errcode.Errors `json:"errors"`
