@@ -121,7 +121,9 @@ func (e *Engine) insert(ctx context.Context, c *container) error {
 		return err
 	}
 	e.mu.Lock()
-	err = e.haveVolumesLocked(&c.plan)
+	if err = e.haveVolumesLocked(&c.plan); err == nil {
+		err = e.haveDatasetsLocked(&c.plan)
+	}
 	if err == nil {
 		e.containers[c.id] = c
 	}
@@ -217,7 +219,10 @@ func (e *Engine) planContainer(ctx context.Context, id string, spec api.Containe
 		return p, release, err
 	}
 	p.planVolumes(img.Volumes)
-	return p, release, e.checkMounts(ctx, p.Spec.Mounts)
+	if err := e.checkMounts(ctx, p.Spec.Mounts); err != nil {
+		return p, release, err
+	}
+	return p, release, e.awaitDatasets(ctx, &p)
 }
 
 func checkName(name string) error {

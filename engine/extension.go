@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,6 +19,9 @@ import (
 func (e *Engine) extension(p *plan, img api.Image) error {
 	x, err := image.ParseExtension(img.Labels)
 	if err != nil || x == nil {
+		return err
+	}
+	if err := p.imageMounts(x.Mounts); err != nil {
 		return err
 	}
 	if missing := x.Missing(p.Env); len(missing) > 0 {
@@ -34,17 +39,30 @@ func (e *Engine) extension(p *plan, img api.Image) error {
 		return fmt.Errorf("the image needs a network stack of its own: %w with the network %s", fs.ErrInvalid, api.NetworkHost)
 	}
 	p.Spec.VNET = p.Spec.VNET || x.VNET
-	if lacking := lacking(p, x); len(lacking) > 0 {
-		return fmt.Errorf("the image asks for more than containers get: %w: grant it with %s", fs.ErrPermission, strings.Join(lacking, " "))
-	}
 	if e.host.NativeOS() != "freebsd" {
-		if len(x.Allow) > 0 || x.SecureLevel != nil || x.Datasets > 0 {
+		if needsJail(x) {
 			return fmt.Errorf("the image needs a jail of FreeBSD: %w", errors.ErrUnsupported)
 		}
-		return nil // an IPC name space is new anyway
+		return nil // an IPC name space is new anyway, /proc and /dev/fd are there
+	}
+	lacking := lacking(p, x)
+	hidden, err := e.host.HiddenDevices(p.Spec.Params, x.Devices)
+	if err != nil {
+		return err
+	}
+	if len(hidden) > 0 {
+		lacking = append(lacking, "-o devfs_ruleset=NUMBER, of a ruleset that shows "+strings.Join(hidden, " "))
+	}
+	if len(lacking) > 0 {
+		return fmt.Errorf("the image asks for more than containers get: %w: grant it with %s", fs.ErrPermission, strings.Join(lacking, " "))
 	}
 	p.Spec.Params = narrowed(p.Spec.Params, x)
 	return nil
+}
+
+// needsJail tells whether an image asks for what only a jail has.
+func needsJail(x *image.Extension) bool {
+	return len(x.Allow) > 0 || len(x.Devices) > 0 || x.SecureLevel != nil || x.Datasets > 0 || x.SysVIPC == image.SysVInherit
 }
 
 // lacking are the flags that would grant what an image asks for.
@@ -93,6 +111,9 @@ func narrowed(params []string, x *image.Extension) []string {
 			set(name, image.SysVNew)
 		}
 	}
+	if _, refused := param(params, "mount.noprocfs"); slices.Contains(x.SpecialMounts, image.Procfs) && !refused {
+		set("mount.procfs", "true") // fdescfs is there anyway
+	}
 	return params
 }
 
@@ -109,4 +130,47 @@ func param(params []string, name string) (value string, ok bool) {
 func isFalse(v string) bool {
 	on, err := strconv.ParseBool(v)
 	return v != "" && err == nil && !on
+}
+
+// imageMounts applies the mounts that an image asks for: who gives one may say its
+// name, its flags hold for what was given, and one that was not given is made.
+func (p *plan) imageMounts(asked []image.ExtensionMount) error {
+	var missing []string
+	for _, a := range asked {
+		given := false
+		for i := range p.Spec.Mounts {
+			m := &p.Spec.Mounts[i]
+			if m.Destination == a.Name {
+				m.Destination = a.Destination
+			}
+			if path.Clean(m.Destination) == a.Destination {
+				given = true
+				restrict(m, a)
+			}
+		}
+		switch {
+		case given:
+		case a.Required:
+			flag := "-v NAME:" + a.Name
+			if a.Description != "" {
+				flag += " (" + a.Description + ")"
+			}
+			missing = append(missing, flag)
+		default:
+			m := api.Mount{Type: api.MountVolume, Destination: a.Destination}
+			if a.Type == image.MountTmpfs {
+				m.Type, m.Size = api.MountTmpfs, a.Size
+			}
+			restrict(&m, a)
+			p.Spec.Mounts = append(p.Spec.Mounts, m)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("the image needs mounts that are not given: %w: %s", fs.ErrInvalid, strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+func restrict(m *api.Mount, a image.ExtensionMount) {
+	m.ReadOnly, m.NoSUID, m.NoExec = m.ReadOnly || a.ReadOnly, m.NoSUID || a.NoSUID, m.NoExec || a.NoExec
 }

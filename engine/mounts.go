@@ -57,7 +57,7 @@ func (e *Engine) checkMount(ctx context.Context, m api.Mount) error {
 	invalid := func(why string) error { return fmt.Errorf("%w: %s", fs.ErrInvalid, why) }
 	switch dst := path.Clean(m.Destination); {
 	case !path.IsAbs(m.Destination):
-		return invalid("the path in the container must be absolute")
+		return invalid("the path in the container must be absolute, or the name of a mount that the image asks for")
 	case dst == "/":
 		return invalid("the root itself cannot be a mount")
 	case own(dst):

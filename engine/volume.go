@@ -222,13 +222,34 @@ func (e *Engine) usersLocked(name string) []string {
 	return users
 }
 
+// awaitUsers waits for containers that have a volume and are removing themselves.
+func (e *Engine) awaitUsers(ctx context.Context, volume string) error {
+	e.mu.Lock()
+	var users []*container
+	for _, c := range e.containers {
+		if c.plan.uses(volume) {
+			users = append(users, c)
+		}
+	}
+	e.mu.Unlock()
+	for _, c := range users {
+		if _, err := e.gone(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // RemoveVolume implements api.Volumes.
 func (e *Engine) RemoveVolume(ctx context.Context, name string, opt api.RemoveVolumeOptions) error {
 	if err := e.begin(); err != nil {
 		return err
 	}
 	defer e.end()
-	err := e.removeNamed(context.WithoutCancel(ctx), name)
+	err := e.awaitUsers(ctx, name)
+	if err == nil {
+		err = e.removeNamed(context.WithoutCancel(ctx), name)
+	}
 	if err == nil || opt.Force && errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

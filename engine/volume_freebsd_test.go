@@ -7,9 +7,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/jail"
 )
 
 // zfsCommand runs zfs(8).
@@ -81,5 +83,74 @@ func TestIntegrationVolumeOnZFS(t *testing.T) {
 	zfsCommand(t, "destroy", dataset("theirs"))
 	if _, err := os.Stat(filepath.Join(dir, "state/volumes/theirs")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A dataset belongs to one container at a time, and outlives it.
+func TestIntegrationDatasetExclusive(t *testing.T) {
+	parent := os.Getenv(datasetEnv)
+	if parent == "" {
+		t.Skipf("needs ZFS: name a dataset for tests in %s", datasetEnv)
+	}
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	ctx, d := t.Context(), parent+"/exclusive"
+	zfsCommand(t, "create", "-o", "mountpoint=none", d)
+	t.Cleanup(func() { zfsCommand(t, "destroy", "-r", d) })
+	zfsCommand(t, "create", "-u", "-o", "mountpoint=/data", d+"/a")
+	spec := func(datasets ...string) api.ContainerSpec {
+		return api.ContainerSpec{Image: "root", Command: []string{"true"}, Datasets: datasets}
+	}
+	first, err := e.CreateContainer(ctx, spec(d+"/a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounted := api.ContainerSpec{Image: "root", Command: []string{"true"}, Mounts: []api.Mount{{Type: api.MountZFS, Source: d + "/a", Destination: "/z"}}}
+	for _, s := range []api.ContainerSpec{spec(d + "/a"), spec(d), mounted} {
+		if _, err := e.CreateContainer(ctx, s); !errors.Is(err, api.ErrInUse) || !strings.Contains(err.Error(), first.Name) {
+			t.Errorf("%q %+v: %v", s.Datasets, s.Mounts, err)
+		}
+	}
+	if err := e.RemoveContainer(ctx, first.ID, api.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if out, exit := sh(t, e, mounted, "echo kept >/z/f; cat /z/f"); out != "kept\n" || exit.Code != 0 {
+		t.Errorf("mounted: %q, %+v", out, exit)
+	}
+	readonly := mounted
+	readonly.Mounts = []api.Mount{{Type: api.MountZFS, Source: d + "/a", Destination: "/z", ReadOnly: true}}
+	if out, exit := sh(t, e, readonly, "cat /z/f; (echo x >/z/f) 2>/dev/null || echo refused"); out != "kept\nrefused\n" || exit.Code != 0 {
+		t.Errorf("read-only: %q, %+v", out, exit)
+	}
+	// Another engine's jail has it.
+	id, err := jail.Create(jail.String("name", "xc-other-test"), jail.String("path", "/"), jail.Flag("persist"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	zfsCommand(t, "set", "xc:jail=xc-other-test", d)
+	c, err := e.CreateContainer(ctx, spec(d+"/a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.StartContainer(ctx, c.ID, api.StartOptions{}); !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), "xc-other-test") {
+		t.Errorf("lent to another jail: %v", err)
+	}
+	if err := id.Remove(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.StartContainer(ctx, c.ID, api.StartOptions{}); err != nil {
+		t.Errorf("that jail is gone: %v", err)
+	}
+	if _, err := e.WaitContainer(ctx, c.ID, api.WaitOptions{}); err != nil {
+		t.Error(err)
+	}
+	if err := e.RemoveContainer(ctx, c.ID, api.RemoveOptions{Force: true, Volumes: true}); err != nil {
+		t.Error(err)
+	}
+	if got := zfsCommand(t, "get", "-Hp", "-o", "value", "jailed,xc:jail", d+"/a"); got != "on\n-" {
+		t.Errorf("given back: %q", got)
+	}
+	if out, exit := sh(t, e, spec(d+"/a"), "zfs mount "+d+"/a && cat /data/f"); out != "kept\n" || exit.Code != 0 {
+		t.Errorf("what was in it: %q, %+v", out, exit)
 	}
 }

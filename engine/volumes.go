@@ -81,6 +81,14 @@ func (e *Engine) PruneVolumes(ctx context.Context, opt api.PruneVolumesOptions) 
 	}
 	defer e.end()
 	list, err := e.ListVolumes(ctx)
+	for _, v := range list {
+		if err == nil {
+			err = e.awaitUsers(ctx, v.Name)
+		}
+	}
+	if err == nil {
+		list, err = e.ListVolumes(ctx) // now with those that are left of them
+	}
 	if err != nil {
 		return out, fmt.Errorf("prune volumes: %w", err)
 	}

@@ -335,6 +335,12 @@ func (h *Host) CheckJail(_ context.Context, params, datasets []string) error {
 	return nil
 }
 
+// HiddenDevices tells which devices a container would not see: rulesets of
+// devices are FreeBSD's.
+func (h *Host) HiddenDevices(_, devices []string) ([]string, error) {
+	return devices, nil
+}
+
 // CheckDatasetMount tells why a dataset cannot be mounted into a container.
 func (h *Host) CheckDatasetMount(_ context.Context, dataset string) error {
 	return fmt.Errorf("dataset %s: %w on Linux", dataset, errors.ErrUnsupported)

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"syscall"
 
+	"github.com/joyboyid/xc/freebsd/devfs"
 	"github.com/joyboyid/xc/jail"
 	"github.com/joyboyid/xc/site"
 )
@@ -50,7 +52,7 @@ func parseParams(list []string) (jailOptions, error) {
 			return o, err
 		}
 		if name == "devfs_ruleset" {
-			if o.ruleset, err = strconv.Atoi(value); err != nil || o.ruleset < 0 {
+			if o.ruleset, err = strconv.Atoi(value); err != nil || o.ruleset < 0 || o.ruleset > 65535 {
 				return o, fmt.Errorf("jail parameter %s: %w: not the number of a ruleset", text, fs.ErrInvalid)
 			}
 		}
@@ -71,6 +73,51 @@ func (h *Host) CheckJail(ctx context.Context, params, datasets []string) error {
 		}
 	}
 	return nil
+}
+
+// HiddenDevices tells which devices, globs of paths below /dev, the ruleset that
+// parameters choose does not show.
+func (h *Host) HiddenDevices(params, devices []string) (hidden []string, err error) {
+	if len(devices) == 0 {
+		return nil, nil
+	}
+	o, err := parseParams(params)
+	if err != nil {
+		return nil, err
+	}
+	rules := h.rulesets()[0].Rules()
+	if o.ruleset > 0 {
+		if rules, err = resolved(o.ruleset); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range devices {
+		if !devfs.Shows(rules, d) {
+			hidden = append(hidden, d)
+		}
+	}
+	return hidden, nil
+}
+
+// resolved are the rules of a ruleset with those that it includes: one level of
+// them, as the kernel does it.
+func resolved(number int) ([]devfs.Rule, error) {
+	own, err := devfs.Rules(uint16(number))
+	if err != nil {
+		return nil, err
+	}
+	var all []devfs.Rule
+	for _, r := range own {
+		if r.Include != 0 {
+			included, err := devfs.Rules(r.Include)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, included...)
+		}
+		all = append(all, r)
+	}
+	return all, nil
 }
 
 // CheckDatasetMount tells why a dataset cannot be mounted into a container, nor
@@ -100,29 +147,51 @@ func datasetParams(s Spec) []jail.Param {
 	return []jail.Param{jail.Int("enforce_statfs", 1), jail.Flag("allow.mount"), jail.Flag("allow.mount.zfs")}
 }
 
+// lentProperty names the jail that a dataset is lent to, so that another engine
+// does not lend it as well: the kernel would let it.
+const lentProperty = "xc:jail"
+
+// lentToNobody is its value while it is not lent.
+const lentToNobody = "-"
+
 // datasetSteps lend datasets to the jail. A dataset must be marked as jailed
 // for that (zfsprops(7)): the host does not mount it any more. It stays marked.
 func (h *Host) datasetSteps(s Spec, name string) []site.Step {
 	var steps []site.Step
 	for _, d := range s.Datasets {
 		steps = append(steps, step(kindDataset, thing{Name: name, Path: d}, func(ctx context.Context) error {
-			info, err := jail.Lookup(name)
-			if err != nil {
-				return err
-			}
-			props, err := h.zfs.Props(ctx, d, "jailed")
-			if err != nil {
-				return err
-			}
-			if props["jailed"] != "on" {
-				if err := h.zfs.Set(ctx, d, map[string]string{"jailed": "on"}); err != nil {
-					return err
-				}
-			}
-			return h.zfs.Jail(ctx, int(info.ID), d)
+			return h.lendDataset(ctx, d, name)
 		}))
 	}
 	return steps
+}
+
+// lendDataset lends a dataset to a jail, unless another jail has it, or has what
+// it is in.
+func (h *Host) lendDataset(ctx context.Context, dataset, name string) error {
+	info, err := jail.Lookup(name)
+	if err != nil {
+		return err
+	}
+	props, err := h.zfs.Props(ctx, dataset, "jailed", lentProperty) // of a parent's, too: it is inherited
+	if err != nil {
+		return err
+	}
+	if other := props[lentProperty]; other != name && other != lentToNobody {
+		if _, err := jail.Lookup(other); err == nil {
+			return fmt.Errorf("dataset %s is lent to the jail %s: %w", dataset, other, syscall.EBUSY)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	set := map[string]string{lentProperty: name}
+	if props["jailed"] != "on" {
+		set["jailed"] = "on"
+	}
+	if err := h.zfs.Set(ctx, dataset, set); err != nil {
+		return err
+	}
+	return h.zfs.Jail(ctx, int(info.ID), dataset)
 }
 
 // returnDataset takes a dataset back from a jail, which must be ours.
@@ -131,15 +200,18 @@ func (h *Host) returnDataset(ctx context.Context, t thing) error {
 		return fmt.Errorf("take dataset %s from jail %s: it is not ours", t.Path, t.Name)
 	}
 	info, err := jail.Lookup(t.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // what it had went with it
+	if err == nil {
+		err = h.zfs.Unjail(ctx, int(info.ID), t.Path)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // what a jail that is gone had went with it
 		return err
 	}
-	err = h.zfs.Unjail(ctx, int(info.ID), t.Path)
+	props, err := h.zfs.Props(ctx, t.Path, lentProperty)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it was not lent yet
+		return nil // the container has destroyed it
 	}
-	return err
+	if err != nil || props[lentProperty] != t.Name {
+		return err
+	}
+	return h.zfs.Set(ctx, t.Path, map[string]string{lentProperty: lentToNobody})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,6 +36,13 @@ type Extension struct {
 	SysVIPC     string   `json:"sysvipc,omitempty"`     // "new", or asks for "inherit"; FreeBSD: without it there is none
 	SecureLevel *int     `json:"securelevel,omitempty"` // FreeBSD: security(7), 0 to 3; -1 is asked for
 	VNET        bool     `json:"vnet,omitempty"`        // it needs a network stack of its own
+	Devices     []string `json:"devices,omitempty"`     // FreeBSD: asks for devices, as globs below /dev: "dri/*"
+
+	// SpecialMounts are file systems that the kernel makes up: Procfs, Fdescfs.
+	SpecialMounts []string `json:"special_mounts,omitempty"`
+
+	// Mounts are places in the root that are not to be part of it.
+	Mounts []ExtensionMount `json:"mounts,omitempty"`
 
 	// Init are run in the container before main, Deinit after it.
 	Init          []Command `json:"init,omitempty"`
@@ -47,6 +55,32 @@ type Command struct {
 	Args []string `json:"args"`
 	User string   `json:"user,omitempty"` // that of the container when empty
 }
+
+// ExtensionMount is a place in the root on which something is to be mounted. Its
+// flags hold for whatever that is.
+type ExtensionMount struct {
+	Name        string `json:"name"`                  // that who runs it can say instead of Destination
+	Destination string `json:"destination"`           // absolute
+	Description string `json:"description,omitempty"` // one line, for who has to give it
+	Type        string `json:"type,omitempty"`        // what it is where nothing is given: "volume", the default, or "tmpfs"
+	Required    bool   `json:"required,omitempty"`    // it has to be given
+	ReadOnly    bool   `json:"read_only,omitempty"`
+	NoSUID      bool   `json:"nosuid,omitempty"`
+	NoExec      bool   `json:"noexec,omitempty"`
+	Size        int64  `json:"size,omitempty"` // of a tmpfs, bytes
+}
+
+// Types of an ExtensionMount.
+const (
+	MountVolume = "volume"
+	MountTmpfs  = "tmpfs"
+)
+
+// Values of Extension.SpecialMounts. Linux has both anyway.
+const (
+	Procfs  = "procfs"  // on /proc
+	Fdescfs = "fdescfs" // on /dev/fd, where every container has it
+)
 
 // Variable is an environment variable.
 type Variable struct {
@@ -62,6 +96,8 @@ const (
 
 var (
 	variableRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
+	mountRule    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
+	deviceRule   = regexp.MustCompile(`^[A-Za-z0-9_*?.-]+(/[A-Za-z0-9_*?.-]+)*$`)
 	allowRule    = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
 )
 
@@ -121,7 +157,7 @@ func (x *Extension) check() error {
 		if !variableRule.MatchString(v.Name) {
 			return fmt.Errorf("required_env: %.50q is no name of a variable", v.Name)
 		}
-		if len(v.Description) > 256 || strings.ContainsFunc(v.Description, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		if !oneLine(v.Description) {
 			return fmt.Errorf("required_env: the description of %s is not one line of at most 256 bytes", v.Name)
 		}
 	}
@@ -130,7 +166,49 @@ func (x *Extension) check() error {
 			return fmt.Errorf("allow: %.50q is no parameter of jail(8), without its allow", a)
 		}
 	}
+	for _, d := range x.Devices {
+		if len(d) > 100 || !deviceRule.MatchString(d) || path.Clean("/"+d) != "/"+d {
+			return fmt.Errorf("devices: %.50q is no path below /dev, in which * and ? stand for others", d)
+		}
+	}
+	for _, m := range x.SpecialMounts {
+		if m != Procfs && m != Fdescfs {
+			return fmt.Errorf("special_mounts: %.50q is neither %q nor %q", m, Procfs, Fdescfs)
+		}
+	}
+	return x.checkMounts()
+}
+
+// maxMounts bounds the mounts of an extension.
+const maxMounts = 64
+
+func (x *Extension) checkMounts() error {
+	if len(x.Mounts) > maxMounts {
+		return fmt.Errorf("mounts: %d, at most %d are accepted", len(x.Mounts), maxMounts)
+	}
+	seen := map[string]bool{}
+	for _, m := range x.Mounts {
+		switch {
+		case !mountRule.MatchString(m.Name):
+			return fmt.Errorf("mounts: %.50q is no name: letters, digits, '_', '.' and '-', 63 at the most", m.Name)
+		case !path.IsAbs(m.Destination) || path.Clean(m.Destination) != m.Destination || m.Destination == "/" || len(m.Destination) > 1024 || strings.ContainsRune(m.Destination, 0):
+			return fmt.Errorf("mounts: the destination %.50q of %s is no absolute path in its shortest form", m.Destination, m.Name)
+		case seen[m.Name] || seen[m.Destination]:
+			return fmt.Errorf("mounts: %s or its destination is there twice", m.Name)
+		case !slices.Contains([]string{"", MountVolume, MountTmpfs}, m.Type):
+			return fmt.Errorf("mounts: the type %.50q of %s is neither %q nor %q", m.Type, m.Name, MountVolume, MountTmpfs)
+		case m.Size < 0 || m.Size > 0 && m.Type != MountTmpfs:
+			return fmt.Errorf("mounts: the size %d of %s: it is for a %s, from 0", m.Size, m.Name, MountTmpfs)
+		case !oneLine(m.Description):
+			return fmt.Errorf("mounts: the description of %s is not one line of at most 256 bytes", m.Name)
+		}
+		seen[m.Name], seen[m.Destination] = true, true
+	}
 	return nil
+}
+
+func oneLine(s string) bool {
+	return len(s) <= 256 && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // Missing are the required variables that an environment does not set.

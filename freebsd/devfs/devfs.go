@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -76,6 +77,22 @@ func (n Needs) Rules() []Rule {
 		seen[p] = true
 	}
 	return rules
+}
+
+// Shows tells whether rules, run in order, leave a device in sight: a path below
+// the mount, or a glob of such, which a rule has to match as a whole. Rules that
+// include others do that alone here.
+func Shows(rules []Rule, device string) bool {
+	shown := true
+	for _, r := range rules {
+		if !r.Hide && !r.Unhide {
+			continue
+		}
+		if ok, err := path.Match(r.Path, device); r.Path == "" || ok && err == nil {
+			shown = r.Unhide
+		}
+	}
+	return shown
 }
 
 // Error is something that could not be done to a ruleset.

@@ -63,3 +63,18 @@ func TestNeeds(t *testing.T) {
 		t.Error("too much")
 	}
 }
+
+func TestShows(t *testing.T) {
+	rules := Needs{Paths: []string{"dri/*", "bpf?"}}.Rules()
+	for device, want := range map[string]bool{"null": true, "dri": true, "dri/*": true, "dri/card0": true, "bpf0": true, "bpf": false, "pf": false, "dri/a/b": false} {
+		if got := Shows(rules, device); got != want {
+			t.Errorf("%s: %v", device, got)
+		}
+	}
+	if !Shows(nil, "pf") || !Shows([]Rule{{Path: "null", Hide: true}}, "pf") {
+		t.Error("without a rule that hides it, it is in sight")
+	}
+	if Shows(append(rules, Rule{Path: "dri/*", Hide: true}), "dri/card0") {
+		t.Error("the last rule holds")
+	}
+}

@@ -15,6 +15,7 @@ func Tmpfs(o TmpfsOptions, a Attr) (*Tree, error) {
 	}
 	defer unix.Close(fs)
 	settings := [][2]string{
+		{"source", "tmpfs"}, // what df(1) shows
 		{"mode", strconv.FormatUint(uint64(o.Mode), 8)},
 		{"uid", strconv.FormatUint(uint64(o.UID), 10)}, {"gid", strconv.FormatUint(uint64(o.GID), 10)},
 	}

@@ -46,9 +46,6 @@ func mounts(volumes, long, tmpfs []string) (list []api.Mount, closeAll func(), e
 // openBind makes the source of a bind absolute and opens it, only to point at
 // it: neither permission to read is needed, nor is a device or a fifo opened by it.
 func openBind(m *api.Mount) error {
-	if !filepath.IsAbs(m.Destination) {
-		return fmt.Errorf("the destination %q is not an absolute path", m.Destination)
-	}
 	if m.Type != api.MountBind {
 		return nil
 	}
@@ -72,6 +69,9 @@ func volumeMount(v string) (api.Mount, error) {
 	m := api.Mount{Type: api.MountVolume}
 	switch len(parts) {
 	case 1:
+		if !strings.HasPrefix(v, "/") {
+			return m, fmt.Errorf("expected an absolute path, or a volume and a place for it: NAME:DESTINATION")
+		}
 		m.Destination = parts[0]
 	case 2, 3:
 		m.Source, m.Destination = parts[0], parts[1]
