@@ -260,6 +260,15 @@ func (s *Store) inUse(chain string) error {
 	})
 }
 
+// Tree is the directory of a committed chain: with Overlay its own layer, else
+// all of it. Nothing may be changed in there.
+func (s *Store) Tree(chain string) (string, error) {
+	if _, err := s.find(chain); err != nil {
+		return "", err
+	}
+	return s.path(layersName, short(chain), treeName), nil
+}
+
 // List returns the committed chains, each with its parent ("" for none).
 func (s *Store) List(context.Context) (map[string]string, error) {
 	list := map[string]string{}

@@ -36,6 +36,8 @@ func (h *Host) Sweep(ctx context.Context, running map[string]bool) error {
 
 func (h *Host) removeRoot(ctx context.Context, t thing) error { return h.store.Remove(ctx, t.Name) }
 
+var _ store.Trees = dirRoots{}
+
 // dirRoots makes a dirstore, which knows no digests, a rootStore.
 type dirRoots struct{ *dirstore.Store }
 
@@ -53,6 +55,11 @@ func (r dirRoots) Begin(ctx context.Context, chain, parent digest.Digest) (store
 
 func (r dirRoots) Delete(ctx context.Context, chain digest.Digest) error {
 	return r.Store.Delete(ctx, chain.String())
+}
+
+// Tree implements store.Trees: who may write on the host can spoil directories.
+func (r dirRoots) Tree(_ context.Context, chain digest.Digest) (string, error) {
+	return r.Store.Tree(chain.String())
 }
 
 func (r dirRoots) List(ctx context.Context) (map[digest.Digest]digest.Digest, error) {

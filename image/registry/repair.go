@@ -6,16 +6,22 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/joyboyid/xc/image"
 	"github.com/joyboyid/xc/image/store"
 )
 
-// Repair does something about what Check has found: blobs that are damaged are
-// removed, and for every named image what is missing is fetched again from the
+// Repair does something about what Check has found: blobs and chains that are
+// damaged are removed, and for every named image what is missing is fetched again from the
 // repository that it is named after, by digest, and unpacked. The error tells
 // what could not be had; Check again tells what is still wrong.
 func (p *Puller) Repair(ctx context.Context, problems []store.Problem) error {
+	var chains []digest.Digest
 	for _, problem := range problems {
+		if problem.Chain != "" {
+			chains = append(chains, problem.Chain)
+		}
 		if problem.Blob == "" {
 			continue
 		}
@@ -23,11 +29,14 @@ func (p *Puller) Repair(ctx context.Context, problems []store.Problem) error {
 			return err
 		}
 	}
+	var errs []error
+	if err := p.Images.Discard(ctx, chains...); err != nil {
+		errs = append(errs, err)
+	}
 	refs, err := p.Images.Refs.List(ctx)
 	if err != nil {
 		return err
 	}
-	var errs []error
 	for name, desc := range refs {
 		ref, err := image.ParseReference(name)
 		if err == nil {

@@ -41,6 +41,8 @@ type Images struct {
 
 	chains flight.Group[digest.Digest, struct{}]
 	gate   sync.RWMutex // Tag and Remove read, Prune writes
+
+	checking sync.Mutex // held while a chain is made once more, to be looked at
 }
 
 // Image is an image of one platform, as its manifest and configuration tell.

@@ -14,8 +14,9 @@ import (
 const checkLong = `Each line is one thing that containers need, or that something one can do with
 them needs. Below are the commands that would provide what is missing. Then every
 blob of the images is read and verified, and every image looked at whether it has its
-layers. Nothing is changed, but with --repair, which fetches again what is damaged or
-missing of images. The exit code is 125 when something is missing without which no
+layers; those in directories are held against their blobs, file by file, which takes
+as long as to unpack them. Nothing is changed, but with --repair, which fetches and
+unpacks again what is damaged or missing of images. The exit code is 125 when something is missing without which no
 container runs, or an image is not whole.`
 
 // checkRow is a check as a template sees it.

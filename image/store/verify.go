@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/joyboyid/xc/image"
+	"github.com/joyboyid/xc/ocitar"
+)
+
+// Trees is what Roots can be beside: such that keep a chain in a directory, where
+// something may happen to it. Those of a snapshot need no second look.
+type Trees interface {
+	// Tree is the directory that was a committed chain's Draft.Dir.
+	Tree(ctx context.Context, chain digest.Digest) (string, error)
+}
+
+// verifier holds chains against the layers that they were made of, each once.
+type verifier struct {
+	m     *Images
+	trees Trees
+	found map[digest.Digest]error
+}
+
+// chain returns what is wrong with a layer's chain, or an error of looking. A layer
+// whose blob is not there, or not what it should be, cannot tell.
+func (v *verifier) chain(ctx context.Context, l Layer) (wrong, err error) {
+	if wrong, known := v.found[l.Chain]; known {
+		return wrong, nil
+	}
+	wrong, err = v.compare(ctx, l)
+	if err == nil {
+		v.found[l.Chain] = wrong
+	}
+	return wrong, err
+}
+
+// compare unpacks the layer once more beside its chain.
+func (v *verifier) compare(ctx context.Context, l Layer) (wrong, err error) {
+	blob, err := v.m.Blobs.Open(l.Blob.Digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer blob.Close()
+	tree, err := v.trees.Tree(ctx, l.Chain)
+	if err != nil {
+		return nil, err
+	}
+	v.m.checking.Lock()
+	defer v.m.checking.Unlock()
+	again, err := v.m.Roots.Begin(ctx, digest.FromString("again "+l.Chain.String()), l.Parent)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // of the parent that was told
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, again.Abort(context.WithoutCancel(ctx))) }()
+	got, err := v.m.Unpack(ctx, again, blob)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		return fmt.Errorf("chain %s: its layer cannot be unpacked: %w", l.Chain, err), nil
+	}
+	if got != l.DiffID {
+		return &image.MismatchError{What: "diff id", Of: "layer " + l.Blob.Digest.String(), Want: l.DiffID.String(), Got: got.String()}, nil
+	}
+	return differences(ctx, l, again.Dir(), tree)
+}
+
+// maxNamed is how many files are named that are not what they should be.
+const maxNamed = 3
+
+func differences(ctx context.Context, l Layer, want, have string) (wrong, err error) {
+	var names []string
+	n := 0
+	for c, err := range ocitar.Compare(want, have) {
+		if err := errors.Join(err, context.Cause(ctx)); err != nil {
+			return nil, err
+		}
+		if n++; n <= maxNamed {
+			names = append(names, fmt.Sprintf("%q", "/"+strings.TrimPrefix(c.Path, ".")))
+		}
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	if n > maxNamed {
+		names = append(names, fmt.Sprintf("and %d more", n-maxNamed))
+	}
+	return fmt.Errorf("chain %s: not as its layer has it: %s", l.Chain, strings.Join(names, ", ")), nil
+}
+
+// Discard removes chains, and those above them, to be unpacked again. The error
+// matches syscall.EBUSY if somebody needs one of them: then that stays, with
+// those below it.
+func (m *Images) Discard(ctx context.Context, chains ...digest.Digest) error {
+	m.gate.Lock()
+	defer m.gate.Unlock()
+	parents, err := m.roots().List(ctx)
+	if err != nil {
+		return err
+	}
+	above := map[digest.Digest][]digest.Digest{}
+	for chain, parent := range parents {
+		above[parent] = append(above[parent], chain)
+	}
+	var errs []error
+	for _, chain := range chains {
+		errs = append(errs, m.discard(ctx, chain, above))
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Images) discard(ctx context.Context, chain digest.Digest, above map[digest.Digest][]digest.Digest) error {
+	for _, child := range above[chain] {
+		if err := m.discard(ctx, child, above); err != nil {
+			return err
+		}
+	}
+	used := false
+	if m.InUse != nil {
+		var err error
+		if used, err = m.InUse(ctx, chain); err != nil {
+			return err
+		}
+	}
+	if !used {
+		removed, err := m.Blobs.pins.unless(pin{true, chain}, func() error { return m.roots().Delete(ctx, chain) })
+		if err != nil {
+			return err
+		}
+		used = !removed
+	}
+	if used {
+		return fmt.Errorf("chain %s: %w: a container lives on it, or something is being made of it: remove that first", chain, syscall.EBUSY)
+	}
+	return nil
+}
