@@ -35,6 +35,9 @@ type crashJob struct {
 	Nets bool // it is on a network, which is made before and removed after
 	Pubs bool // the same, and it publishes ports, from the start and later
 
+	Vols    bool   // it has volumes: one that is there, one that is made for the mount, one of its own
+	Dataset string // which it is lent
+
 	Channel string // make and remove a channel instead
 }
 
@@ -94,6 +97,12 @@ func crashLife(e *engine.Engine, job crashJob) error {
 		}
 		spec.Networks = crashAttachments
 	}
+	if job.Vols {
+		spec.Mounts = crashMounts
+	}
+	if job.Dataset != "" {
+		spec.Datasets = []string{job.Dataset}
+	}
 	c, err := e.CreateContainer(ctx, spec)
 	if err != nil {
 		return err
@@ -119,7 +128,7 @@ func crashLife(e *engine.Engine, job crashJob) error {
 	if err := e.StopContainer(ctx, c.ID, api.StopOptions{Timeout: &now}); err != nil {
 		return err
 	}
-	if err := e.RemoveContainer(ctx, c.ID, api.RemoveOptions{}); err != nil || !job.Nets {
+	if err := e.RemoveContainer(ctx, c.ID, api.RemoveOptions{Volumes: job.Vols}); err != nil || !job.Nets {
 		return err
 	}
 	return e.RemoveNetwork(ctx, crashNetwork.Name)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/joyboyid/xc/dirstore"
 	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/internal/testns"
@@ -21,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	engine.Main() // the test binary is the run loop and ocitar as well
-	if crashHelper() || chaosDaemon() || channelHelper() {
+	if crashHelper() || chaosDaemon() || channelHelper() || imageHelper() {
 		return
 	}
 	testns.Enter()
@@ -59,7 +60,22 @@ func shortTempDir(t *testing.T) string {
 		}
 	})
 	makeDatasets(t, dir)
+	makeRoots(t, dir)
 	return dir
+}
+
+// rootsEnv chooses how roots in directories are kept: a dirstore.Mode, the best
+// that works when it is not set.
+const rootsEnv = "XC_TEST_ROOTS"
+
+// makeRoots makes the store of roots of an engine in dir, which keeps its mode.
+func makeRoots(t testing.TB, dir string) {
+	t.Helper()
+	if mode := os.Getenv(rootsEnv); mode != "" {
+		if _, err := dirstore.Open(filepath.Join(dir, "state", "roots"), &dirstore.Options{Mode: dirstore.Mode(mode)}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func openEngine(t *testing.T, dir string, trace func(string)) *engine.Engine {

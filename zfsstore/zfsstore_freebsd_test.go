@@ -1,0 +1,208 @@
+package zfsstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/joyboyid/xc/freebsd/mount"
+	"github.com/joyboyid/xc/image/store"
+	"github.com/joyboyid/xc/zfs"
+	"github.com/joyboyid/xc/zfsstore"
+)
+
+// datasetEnv names a dataset below which the tests make theirs.
+const datasetEnv = "XC_TEST_DATASET"
+
+func chain(n int) digest.Digest { return digest.Digest(fmt.Sprintf("sha256:%064x", n+1)) }
+
+var opened atomic.Int32
+
+// open opens a store of its own, on datasets of its own.
+func open(t testing.TB) *zfsstore.Store {
+	t.Helper()
+	parent := os.Getenv(datasetEnv)
+	if parent == "" {
+		t.Skipf("needs ZFS: name a dataset for tests in %s", datasetEnv)
+	}
+	z := new(zfs.ZFS)
+	base := fmt.Sprintf("%s/zfsstore%d-%d", parent, os.Getpid(), opened.Add(1))
+	s := &zfsstore.Store{
+		ZFS: z, Images: base + "/images", Containers: base + "/containers", Tag: "t", Dir: t.TempDir(),
+		Mount: func(dataset, dir string, options ...string) error {
+			return mount.Mount(mount.Entry{Type: "zfs", From: dataset, Path: dir, Options: options})
+		},
+		Unmount: func(dir string) error {
+			st, err := mount.At(dir)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return errors.Join(err, st.Unmount(true))
+		},
+	}
+	t.Cleanup(func() {
+		for _, name := range []string{s.Containers, s.Images, base} {
+			destroyAll(t, z, name)
+		}
+	})
+	for _, name := range []string{base, s.Images, s.Containers} {
+		if err := z.Create(t.Context(), name, map[string]string{"mountpoint": "none"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// destroyAll destroys a dataset and what is below it, clones before what they
+// are of.
+func destroyAll(t testing.TB, z *zfs.ZFS, name string) {
+	t.Helper()
+	ctx := context.Background() // the test's has ended
+	for left := -1; ; {
+		list, err := z.List(ctx, name)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && len(list) == left {
+			return
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		left = len(list)
+		for i := len(list) - 1; i >= 0; i-- {
+			_ = z.Destroy(ctx, list[i].Name) // one that has clones goes in the next round
+		}
+	}
+}
+
+func begin(t testing.TB, s *zfsstore.Store, n int, parent digest.Digest) store.Draft {
+	t.Helper()
+	d, err := s.Begin(t.Context(), chain(n), parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestIntegrationLifeOfAChain(t *testing.T) {
+	s := open(t)
+	ctx := t.Context()
+	if err := s.Check(ctx); err != nil {
+		t.Fatal(err)
+	}
+	has := func(n int, want bool) {
+		t.Helper()
+		if got, err := s.Has(ctx, chain(n)); got != want || err != nil {
+			t.Errorf("has %d: %v, %v", n, got, err)
+		}
+	}
+	d := begin(t, s, 0, "")
+	if err := os.WriteFile(filepath.Join(d.Dir(), "base"), []byte("base"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	has(0, false)
+	if _, err := s.Begin(ctx, chain(1), chain(0)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("on a parent that is not complete: %v", err)
+	}
+	if err := d.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	has(0, true)
+	if _, err := s.Begin(ctx, chain(0), ""); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("begun again: %v", err)
+	}
+	d = begin(t, s, 1, chain(0))
+	if b, err := os.ReadFile(filepath.Join(d.Dir(), "base")); err != nil || string(b) != "base" {
+		t.Errorf("of the parent: %q, %v", b, err)
+	}
+	if err := d.Abort(ctx); err != nil {
+		t.Error(err)
+	}
+	has(1, false)
+	begin(t, s, 1, chain(0)) // and forgotten, as by a crash
+	if err := s.Sweep(ctx); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(s.Dir); err != nil || len(entries) > 0 {
+		t.Errorf("left where drafts are mounted: %v, %v", entries, err)
+	}
+	if err := begin(t, s, 1, chain(0)).Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.List(ctx); err != nil || len(list) != 2 || list[chain(1)] != chain(0) || list[chain(0)] != "" {
+		t.Errorf("%v, %v", list, err)
+	}
+	if err := s.Create(ctx, "c", chain(1).String()); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2 { // each has a clone
+		if err := s.Delete(ctx, chain(n)); err == nil {
+			t.Errorf("chain %d was deleted under its clone", n)
+		}
+		has(n, true)
+	}
+	if err := s.Remove(ctx, "c"); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{1, 1, 0} {
+		if err := s.Delete(ctx, chain(n)); err != nil {
+			t.Error(err)
+		}
+		has(n, false)
+	}
+	for _, bad := range []string{"", "a/b", "a@b"} {
+		if err := s.Remove(ctx, bad); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("remove %q: %v", bad, err)
+		}
+	}
+}
+
+// What a container, and a layer, cost among so many images: the same.
+func BenchmarkAmongChains(b *testing.B) {
+	for _, many := range []int{1, 2000} {
+		s := open(b)
+		for n := range many {
+			name := fmt.Sprintf("%s/%s-%s", s.Images, s.Tag, chain(n).Encoded())
+			if err := errors.Join(s.ZFS.Create(b.Context(), name, nil), s.ZFS.Snapshot(b.Context(), name+"@frozen")); err != nil {
+				b.Fatal(err)
+			}
+		}
+		middle := chain(many / 2)
+		b.Run(fmt.Sprint(many, "/Has"), func(b *testing.B) {
+			for b.Loop() {
+				if ok, err := s.Has(b.Context(), middle); !ok || err != nil {
+					b.Fatal(ok, err)
+				}
+			}
+		})
+		b.Run(fmt.Sprint(many, "/CreateRemove"), func(b *testing.B) {
+			for b.Loop() {
+				if err := errors.Join(s.Create(b.Context(), "c", middle.String()), s.Remove(b.Context(), "c")); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprint(many, "/Layer"), func(b *testing.B) {
+			for b.Loop() {
+				d, err := s.Begin(b.Context(), chain(many), middle)
+				if err == nil {
+					err = d.Commit(b.Context())
+				}
+				if err := errors.Join(err, s.Delete(b.Context(), chain(many))); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		for n := range many {
+			if err := s.Delete(b.Context(), chain(n)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
