@@ -143,6 +143,25 @@ func (p *pkg) errorf(pos token.Pos, format string, args ...any) error {
 	return fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...))
 }
 
+// embedded is where the interface whose name is at pos embeds its i-th other.
+func (p *pkg) embedded(pos token.Pos, i int) token.Pos {
+	at := pos // what is known of one in another package
+	for _, f := range p.files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok || spec.Name.Pos() != pos {
+				return true
+			}
+			if t, ok := spec.Type.(*ast.InterfaceType); ok {
+				others := slices.DeleteFunc(slices.Clone(t.Methods.List), func(f *ast.Field) bool { return len(f.Names) > 0 })
+				at = others[i].Type.Pos()
+			}
+			return false
+		})
+	}
+	return at
+}
+
 // comment returns the comment of the method or type declared at pos.
 func (p *pkg) comment(pos token.Pos) string {
 	at := p.fset.Position(pos)

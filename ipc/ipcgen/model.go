@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"go/token"
 	"go/types"
 	"sort"
@@ -47,7 +48,7 @@ func (p *pkg) service(name string) (*service, error) {
 		for _, err := range p.errs {
 			return nil, err
 		}
-		return nil, p.errorf(token.NoPos, "no type %s in package %s", name, p.types.Name())
+		return nil, fmt.Errorf("no type %s in package %s", name, p.types.Name())
 	}
 	tn, ok := obj.(*types.TypeName)
 	if !ok {
@@ -81,7 +82,7 @@ func (s *service) add(name string, t types.Type, pos token.Pos, seen map[string]
 		return p.errorf(pos, "%s is a constraint, not an interface of methods", name)
 	}
 	for i := range iface.NumEmbeddeds() {
-		if err := s.add(name, iface.EmbeddedType(i), pos, seen); err != nil {
+		if err := s.add(name, iface.EmbeddedType(i), p.embedded(pos, i), seen); err != nil {
 			return err
 		}
 	}
@@ -148,7 +149,11 @@ func (s *service) method(part string, f *types.Func) (*method, error) {
 		}
 	}
 	if m.emit != nil {
-		if err := s.check(m.emit, f.Pos(), f.Name()+": item"); err != nil {
+		at := results.At(0).Pos()
+		if !m.seq {
+			at = params.At(n).Pos()
+		}
+		if err := s.check(m.emit, at, f.Name()+": item"); err != nil {
 			return nil, err
 		}
 	}

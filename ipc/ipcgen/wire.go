@@ -129,7 +129,9 @@ type leaf struct {
 	typ       types.Type
 }
 
-func leaves(u *types.Struct, path string) []leaf {
+// leaves returns the fields of t with files, u being what t is or embeds. Their
+// paths leave out what t's promoted fields make unnecessary.
+func leaves(t types.Type, u *types.Struct, path string) []leaf {
 	var all []leaf
 	for i := range u.NumFields() {
 		f := u.Field(i)
@@ -138,19 +140,23 @@ func leaves(u *types.Struct, path string) []leaf {
 			continue
 		}
 		if f.Embedded() && key == "" {
-			all = append(all, leaves(f.Type().Underlying().(*types.Struct), path+"."+f.Name())...)
+			all = append(all, leaves(t, f.Type().Underlying().(*types.Struct), path+"."+f.Name())...)
 			continue
 		}
 		if key == "" {
 			key = f.Name()
 		}
-		all = append(all, leaf{path + "." + f.Name(), key, f.Type()})
+		at := path
+		if promoted, _, _ := types.LookupFieldOrMethod(t, true, f.Pkg(), f.Name()); promoted == f {
+			at = ""
+		}
+		all = append(all, leaf{at + "." + f.Name(), key, f.Type()})
 	}
 	return all
 }
 
 func (w *wires) structure(t types.Type, u *types.Struct) {
-	g, name, all := w.gen, w.name(t), leaves(u, "")
+	g, name, all := w.gen, w.name(t), leaves(t, u, "")
 	g.p("// %s is %s with places instead of files.", name, g.typ(t))
 	g.p("type %s struct {\n*%s", name, g.typ(t))
 	for i, l := range all {

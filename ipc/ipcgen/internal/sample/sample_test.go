@@ -20,6 +20,8 @@ import (
 	"github.com/joyboyid/xc/ipc/ipcgen/internal/older"
 )
 
+func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }
+
 // connect returns a client of the handler.
 func connect(t *testing.T, h ipc.Handler) *ipc.Client {
 	t.Helper()

@@ -469,9 +469,9 @@ type shopCommandWire struct {
 func shopCommandWireTo(v Command, files *ipc.Files) shopCommandWire {
 	return shopCommandWire{
 		&v,
-		files.Put(v.Stdio.In),
-		files.Put(v.Stdio.Out),
-		files.Put(v.Stdio.Err),
+		files.Put(v.In),
+		files.Put(v.Out),
+		files.Put(v.Err),
 		shopNamedListWireTo(v.Extra, files),
 		shopNamedPtrWireTo(v.Log, files),
 		shopFilePtrListWireTo(v.More, files),
@@ -483,9 +483,9 @@ func shopCommandWireFrom(wire shopCommandWire, files *ipc.Files) Command {
 	if wire.Command != nil {
 		v = *wire.Command
 	}
-	v.Stdio.In = files.Get(wire.File0)
-	v.Stdio.Out = files.Get(wire.File1)
-	v.Stdio.Err = files.Get(wire.File2)
+	v.In = files.Get(wire.File0)
+	v.Out = files.Get(wire.File1)
+	v.Err = files.Get(wire.File2)
 	v.Extra = shopNamedListWireFrom(wire.File3, files)
 	v.Log = shopNamedPtrWireFrom(wire.File4, files)
 	v.More = shopFilePtrListWireFrom(wire.File5, files)
