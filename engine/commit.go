@@ -14,6 +14,7 @@ import (
 	"github.com/joyboyid/xc/host"
 	"github.com/joyboyid/xc/image"
 	"github.com/joyboyid/xc/image/store"
+	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/ocitar"
 )
 
@@ -79,7 +80,7 @@ func (e *Engine) CommitContainer(ctx context.Context, name string, spec api.Comm
 	}
 	defer e.end()
 	ref, err := image.ParseReference(spec.Name)
-	if err != nil {
+	if err = errors.Join(err, ipc.CheckText(spec)); err != nil {
 		return api.Image{}, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -18,6 +18,7 @@ import (
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/engine/store"
 	"github.com/joyboyid/xc/host"
+	"github.com/joyboyid/xc/ipc"
 )
 
 // Names are what Docker accepts: they appear in host names, paths and
@@ -262,8 +263,12 @@ func (p *plan) checkWords(id string) error {
 // maxWords bounds what a spec may say, in bytes: less than a call may carry.
 const maxWords = 2 << 20
 
-// checkStrings refuses what no system call could take.
+// checkStrings refuses what no system call could take, and what the record, which
+// is JSON, could not keep.
 func checkStrings(spec api.ContainerSpec) error {
+	if err := ipc.CheckText(spec); err != nil {
+		return err
+	}
 	words := slices.Concat(spec.Command, spec.Env, spec.Params, spec.Datasets, []string{spec.WorkDir, spec.User, spec.Rootfs},
 		commandWords(spec.InitCommands, spec.DeinitCommands))
 	if spec.Entrypoint != nil {

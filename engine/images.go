@@ -19,6 +19,7 @@ import (
 	"github.com/joyboyid/xc/image"
 	"github.com/joyboyid/xc/image/registry"
 	"github.com/joyboyid/xc/image/store"
+	"github.com/joyboyid/xc/ipc"
 )
 
 // images is the engine's image store and the client that fills it.
@@ -273,7 +274,7 @@ func (e *Engine) ImportImage(ctx context.Context, spec api.ImportSpec) (api.Imag
 		return api.Image{}, fmt.Errorf("import %s: %w: no archive", spec.Name, fs.ErrInvalid)
 	}
 	ref, err := image.ParseReference(spec.Name)
-	if err != nil {
+	if err = errors.Join(err, ipc.CheckText(spec)); err != nil {
 		return api.Image{}, err
 	}
 	platform := spec.Platform

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -11,12 +12,13 @@ import (
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/host"
 	"github.com/joyboyid/xc/ipam"
+	"github.com/joyboyid/xc/ipc"
 )
 
 // planNetwork checks a spec, chooses what it leaves open, and looks that nobody
 // else has it.
 func (e *Engine) planNetwork(spec api.NetworkSpec) (*network, error) {
-	if err := checkName(spec.Name); err != nil {
+	if err := errors.Join(checkName(spec.Name), ipc.CheckText(spec)); err != nil {
 		return nil, err
 	}
 	if spec.Name == api.NetworkNone || spec.Name == api.NetworkHost {

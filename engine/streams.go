@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/site/control"
 	"github.com/joyboyid/xc/site/logfile"
 )
@@ -20,6 +21,9 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 	}
 	if len(opt.Args) == 0 || opt.Args[0] == "" {
 		return api.Exit{}, fmt.Errorf("exec in container %s: %w: no command", c.name(), fs.ErrInvalid)
+	}
+	if err := ipc.CheckText(opt); err != nil {
+		return api.Exit{}, fmt.Errorf("exec in container %s: %w", c.name(), err)
 	}
 	p := control.Process{
 		ID: opt.ID, Args: opt.Args, Env: environment(e.env(c), opt.Env, c.plan.Hostname, opt.Terminal),

@@ -16,6 +16,7 @@ import (
 
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/engine/store"
+	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/volume"
 )
 
@@ -73,7 +74,7 @@ func (e *Engine) newVolume(spec api.VolumeSpec) (*vol, error) {
 	if v.plan.Driver == "" {
 		_, v.plan.Driver = e.host.VolumeDrivers()
 	}
-	if err := volume.CheckName(v.name); err != nil {
+	if err := errors.Join(volume.CheckName(v.name), ipc.CheckText(spec)); err != nil {
 		return nil, err
 	}
 	d, err := e.driver(v.plan.Driver)

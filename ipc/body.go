@@ -51,6 +51,13 @@ func (m *message) add(v any) error {
 	if v == nil {
 		return nil
 	}
+	if done, err := m.addLong(v); done || err != nil {
+		return err
+	}
+	return m.encode(v)
+}
+
+func (m *message) encode(v any) error {
 	if err := m.enc.Encode(v); err != nil {
 		return err
 	}
@@ -141,13 +148,22 @@ func (d *decoder) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// decodeStrict decodes one JSON text and refuses fields that v does not have: a
-// server never ignores what a client asked for. An empty body decodes nothing.
-func decodeStrict(b []byte, v any) error { return decodeWith(&stricts, b, v) }
+// decodeStrict decodes one JSON text and refuses fields that v does not have and
+// text that it would change: a server never ignores what a client asked for. An
+// empty body decodes nothing.
+func decodeStrict(b []byte, v any) error {
+	if decodeLong(b, v) {
+		return nil
+	}
+	if err := decodeWith(&stricts, b, v); err != nil {
+		return err
+	}
+	return checkExact(b)
+}
 
 // decode decodes one JSON text, fields of newer servers ignored.
 func decode(b []byte, v any) error {
-	if v == nil {
+	if v == nil || decodeLong(b, v) {
 		return nil
 	}
 	return decodeWith(&lenient, b, v)

@@ -78,6 +78,7 @@ func (c *Client) Peer() (Peer, error) { return c.conn.Peer() }
 // Call calls a method with in as its parameters and stores the result in out;
 // either may be nil. The files are lent: they stay the caller's, and may be
 // closed once Call has returned. The returned files are the caller's to close.
+// Parameters with a string that is not UTF-8 are refused, see [CheckText].
 //
 // When ctx ends, so does the context of the handler, and Call returns at once.
 func (c *Client) Call(ctx context.Context, method string, in any, files []*os.File, out any) ([]*os.File, error) {
@@ -174,7 +175,7 @@ func callMessage(ctx context.Context, method string, in any) (*message, error) {
 	if err := m.add(in); err != nil {
 		return m, fmt.Errorf("parameters: %w", err)
 	}
-	return m, nil
+	return m, checkEncoded(m.buf, in)
 }
 
 // fits tells whether the server takes a frame. What every server takes does not

@@ -66,7 +66,9 @@
 //
 // A call names a method of at most 255 bytes without blanks, and optionally the
 // time until the client's deadline. Parameters are one JSON text, or empty for
-// none. Its id is any number but 0 that no running call of the connection has.
+// none. Its text is UTF-8, without halves of surrogate pairs: a server refuses a
+// call that it would have to change. Its id is any number but 0 that no running
+// call of the connection has.
 // The answer is any number of items, then a result or an error, all with the
 // id of the call. Results are JSON or empty. A cancel ends the handler's context;
 // the call is still answered, and a cancel that comes after the answer is

@@ -18,7 +18,7 @@ type Limits struct {
 	ConnRate     int // connections of one uid in a second, beyond which they wait for their turn; 1000
 	CallsPerUser int // running calls of one uid; 4096
 	FilesPerUser int // descriptors that one uid has sent and that are not closed yet; 4096
-	BytesPerUser int // bodies of the calls of one uid that run or are being received; 64 MiB
+	BytesPerUser int // bodies of the calls of one uid that run or are being received, and, beside those, of answers it does not read; 64 MiB
 }
 
 // What every side takes: a client sends that much before it has the server's

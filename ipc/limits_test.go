@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -167,6 +168,62 @@ func TestFilesOfAUser(t *testing.T) {
 	}
 	if err := s.Shutdown(limited(t)); err != nil {
 		t.Error(err)
+	}
+	<-served
+}
+
+// What a user does not read is bounded, too: the calls whose answers there would be no
+// room for wait until it reads, on all its connections.
+func TestAnswersThatAreNotRead(t *testing.T) {
+	leaks(t)
+	var ran atomic.Int64
+	s := &Server{
+		Handler: func(_ context.Context, r *Request) (any, []*os.File, error) {
+			ran.Add(1)
+			if r.Method == "A.Large" {
+				return strings.Repeat("x", 100<<10), nil, nil
+			}
+			return nil, nil, nil
+		},
+		Limits: Limits{Body: 64 << 10, BytesPerUser: 300 << 10},
+	}
+	dial, served := listening(t, s)
+	friend, deaf := dial(), hostile(t, s)
+	data := raw(kindHello, 0, 0, goodHello)
+	for id := range uint64(100) {
+		data = append(data, raw(kindCall, 0, id+1, "A.Large\n")...)
+	}
+	if _, err := deaf.conn.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	unread := func() int64 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.users[uint32(os.Geteuid())].unread.Load()
+	}
+	for end := time.Now().Add(patience); unread() <= 300<<10; {
+		if time.Now().After(end) {
+			t.Fatalf("%d calls ran, %d bytes wait", ran.Load(), unread())
+		}
+	}
+	short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := friend.Call(short, "A.B", nil, nil, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("beside answers that are not read: %v", err)
+	}
+	if n := ran.Load(); n > 50 { // those in the socket, in the queue, and those that wait
+		t.Errorf("%d calls ran", n)
+	}
+	read := make(chan error, 1)
+	go func() { read <- drained(deaf) }()
+	if _, err := friend.Call(limited(t), "A.B", nil, nil, nil); err != nil {
+		t.Error(err)
+	}
+	if err := s.Shutdown(limited(t)); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(<-read, deaf.Close()); err != nil || ran.Load() < 101 {
+		t.Errorf("%d calls ran, %v", ran.Load(), err)
 	}
 	<-served
 }

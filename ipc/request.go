@@ -33,8 +33,9 @@ type Request struct {
 	more   chan struct{} // a token when credit has grown; nil until somebody waits
 }
 
-// Decode stores the parameters in v, a pointer. Fields that v does not have are
-// an error, so that nothing a client asks for is ignored.
+// Decode stores the parameters in v, a pointer. Fields that v does not have and
+// strings that are not UTF-8 are an error, so that nothing a client asks for is
+// ignored or changed.
 func (r *Request) Decode(v any) error {
 	if err := decodeStrict(r.Params, v); err != nil {
 		return &Error{Code: CodeInvalid, Op: "decode", Object: r.Method,

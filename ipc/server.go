@@ -47,6 +47,43 @@ type usage struct {
 	calls atomic.Int64
 	bytes atomic.Int64 // of bodies
 	files atomic.Int64 // descriptors
+
+	unread atomic.Int64 // bytes of answers that wait because peers do not read
+	mu     sync.Mutex
+	calm   chan struct{} // closed when unread has shrunk; nil if nobody waits
+}
+
+// hold counts bytes that begin to wait, or do so no longer.
+func (u *usage) hold(n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.unread.Add(int64(n))
+	if n < 0 && u.calm != nil {
+		close(u.calm)
+		u.calm = nil
+	}
+}
+
+// wait waits until the user's peers have read enough that there may be one more
+// answer.
+func (u *usage) wait(ctx context.Context, l Limits) error {
+	for u.unread.Load() > int64(l.BytesPerUser) {
+		u.mu.Lock()
+		if u.calm == nil {
+			u.calm = make(chan struct{})
+		}
+		calm := u.calm
+		u.mu.Unlock()
+		if u.unread.Load() <= int64(l.BytesPerUser) {
+			break // since it was looked at
+		}
+		select {
+		case <-calm:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // ErrShutdown is serving with a server that was shut down.

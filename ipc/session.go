@@ -36,7 +36,7 @@ func (s *session) run() error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.ctx = ctx
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() }) // wakes the reader, which reports ctx
-	s.conn.r.room, s.conn.r.got = s.room, s.got
+	s.conn.r.room, s.conn.r.got, s.conn.w.held = s.room, s.got, s.user.hold
 	err := s.greet()
 	if err == nil {
 		err = s.conn.meet()
@@ -241,6 +241,9 @@ func (s *session) handle(r *Request) (out any, files []*os.File, err error) {
 		if err := allow(s.peer, r.Method); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", r.Method, err)
 		}
+	}
+	if err := s.user.wait(r.ctx, s.conn.limits); err != nil {
+		return nil, nil, err
 	}
 	return s.server.Handler(r.ctx, r)
 }

@@ -97,12 +97,15 @@ func TestFullSocket(t *testing.T) {
 				sent <- i
 				return
 			}
-			if i == 4 {
-				go cancel() // ends the wait for room that must come
-			}
 		}
 		sent <- n
 	}()
+	for waiting := 0; waiting == 0 && len(sent) == 0; time.Sleep(time.Millisecond) { // for the room that there must be none of
+		to.w.mu.Lock()
+		waiting = len(to.w.waiting)
+		to.w.mu.Unlock()
+	}
+	cancel()
 	all := <-sent
 	if all == n {
 		t.Fatalf("all %d frames went into the socket", n)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,7 +18,7 @@ import (
 
 // What may wait behind a write before senders wait too.
 const (
-	queueBytes = 256 << 10
+	queueBytes = 64 << 10
 	queueFiles = 256
 )
 
@@ -41,16 +42,19 @@ type writer struct {
 	rc    syscall.RawConn
 	stall time.Duration
 
-	mu     sync.Mutex
-	busy   bool          // somebody writes
-	queue  []batch       // for whoever writes
-	bytes  int           // in queue
-	files  int           // in queue
-	spare  []byte        // an empty buffer for the next batch
-	change chan struct{} // closed when there is room again; nil if nobody waits
-	err    error         // sticky
-	last   bool          // what is queued is the last
-	crowd  atomic.Int32  // calls under way on this connection
+	// Of a server: told of the bytes of frames that wait for room.
+	held func(n int)
+
+	mu      sync.Mutex
+	busy    bool            // somebody writes
+	queue   []batch         // for whoever writes
+	bytes   int             // in queue
+	files   int             // in queue
+	spare   []byte          // an empty buffer for the next batch
+	waiting []chan struct{} // senders that wait for room, who came first is first
+	err     error           // sticky
+	last    bool            // what is queued is the last
+	crowd   atomic.Int32    // calls under way on this connection
 
 	// Of whoever set busy.
 	once func(fd uintptr) bool // sendmsg, without waiting
@@ -89,12 +93,16 @@ var errBroken = errors.New("connection broken")
 func (w *writer) send(ctx context.Context, frame []byte, files []*os.File) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.err == nil && w.busy && (w.bytes > queueBytes || w.files > queueFiles) {
-		if err := w.wait(ctx); err != nil {
+	if w.full() {
+		if err := w.wait(ctx, len(frame)); err != nil {
 			return err
 		}
 	}
 	return w.put(frame, files)
+}
+
+func (w *writer) full() bool {
+	return w.err == nil && w.busy && (w.bytes > queueBytes || w.files > queueFiles)
 }
 
 // post is send for the few frames that must neither wait nor get lost. Their
@@ -145,19 +153,36 @@ func (w *writer) put(frame []byte, files []*os.File) error {
 	return err
 }
 
-// wait lets go of the lock until there may be room.
-func (w *writer) wait(ctx context.Context) error {
-	if w.change == nil {
-		w.change = make(chan struct{})
+// wait lets go of the lock until there is room for a frame. One sender is woken at
+// a time, and wakes the next.
+func (w *writer) wait(ctx context.Context, size int) (err error) {
+	if w.held != nil {
+		w.held(size)
+		defer w.held(-size)
 	}
-	change := w.change
-	w.mu.Unlock()
-	defer w.mu.Lock()
-	select {
-	case <-change:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for err == nil && w.full() {
+		turn := make(chan struct{})
+		w.waiting = append(w.waiting, turn)
+		w.mu.Unlock()
+		select {
+		case <-turn:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		w.mu.Lock()
+		if err != nil {
+			w.waiting = slices.DeleteFunc(w.waiting, func(c chan struct{}) bool { return c == turn })
+		}
+	}
+	w.wake()
+	return err
+}
+
+// wake lets one sender look for room, if there is some.
+func (w *writer) wake() {
+	if len(w.waiting) > 0 && !w.full() {
+		close(w.waiting[0])
+		w.waiting = slices.Delete(w.waiting, 0, 1)
 	}
 }
 
@@ -181,12 +206,9 @@ func (w *writer) enqueue(frame []byte, files []*os.File) error {
 
 // dequeue takes the next batch; busy ends when there is none.
 func (w *writer) dequeue() (batch, bool) {
-	if w.change != nil {
-		close(w.change)
-		w.change = nil
-	}
 	if len(w.queue) == 0 {
 		w.busy, w.out, w.oob = false, nil, nil
+		w.wake()
 		if w.last {
 			_ = w.conn.Close() // nothing was lost
 		}
@@ -196,6 +218,7 @@ func (w *writer) dequeue() (batch, bool) {
 	w.queue = w.queue[:copy(w.queue, w.queue[1:])]
 	w.bytes -= len(b.buf)
 	w.files -= len(b.fds)
+	w.wake()
 	return b, true
 }
 
