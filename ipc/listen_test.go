@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -15,12 +16,16 @@ func TestListen(t *testing.T) {
 	leaks(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "s")
-	l, err := Listen(path, ListenOptions{Mode: 0o620})
+	gid := os.Getegid()
+	if os.Geteuid() == 0 {
+		gid = 4242 // of no group that it could have by itself
+	}
+	l, err := Listen(path, ListenOptions{Mode: 0o620, GID: gid})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Lstat(path); err != nil || info.Mode() != fs.ModeSocket|0o620 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
+	if info, err := os.Lstat(path); err != nil || info.Mode() != fs.ModeSocket|0o620 || int(info.Sys().(*syscall.Stat_t).Gid) != gid {
+		t.Errorf("%+v, %v", info, err)
 	}
 	if _, err := Listen(path, ListenOptions{}); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("beside a living server: %v", err)

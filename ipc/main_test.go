@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,14 +21,21 @@ const patience = 30 * time.Second
 // dialEnv makes the test binary a client that connects and waits for the end.
 const dialEnv = "IPC_TEST_DIAL"
 
+// openEnv makes the test binary tell which descriptors it was started with.
+const openEnv = "IPC_TEST_OPEN"
+
 func TestMain(m *testing.M) {
 	if arg := os.Getenv(attackEnv); arg != "" {
 		attack(arg)
 		return
 	}
+	if os.Getenv(openEnv) != "" {
+		fmt.Println(slices.Sorted(maps.Keys(leak.Descriptors())))
+		return
+	}
 	path := os.Getenv(dialEnv)
 	if path == "" {
-		os.Exit(m.Run())
+		os.Exit(leak.Main(m))
 	}
 	c, err := Dial(context.Background(), path)
 	if err == nil {

@@ -34,6 +34,13 @@ func TestPeer(t *testing.T) {
 	if err := p.Here(); err != nil {
 		t.Errorf("this process is elsewhere: %v", err)
 	}
+	unseen, other := p, p
+	unseen.PID, other.PID = 0, 1<<30 // of another namespace; of nobody
+	for _, p := range []Peer{unseen, other} {
+		if err := p.Here(); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("pid %d is here: %v", p.PID, err)
+		}
+	}
 	if err := (Peer{}).Here(); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("nobody is here: %v", err)
 	}

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"os"
-	"time"
 
 	"github.com/joyboyid/xc/ipc"
 )
@@ -14,7 +13,6 @@ import (
 const (
 	MethodEchoSay  = "Echo.Say"
 	MethodEchoCopy = "Echo.Copy"
-	MethodEchoTick = "Echo.Tick"
 )
 
 // EchoMethods lists them.
@@ -22,7 +20,6 @@ func EchoMethods() []string {
 	return []string{
 		MethodEchoSay,
 		MethodEchoCopy,
-		MethodEchoTick,
 	}
 }
 
@@ -40,8 +37,6 @@ func EchoHandler(impl Echo) ipc.Handler {
 			return echoSayServe(ctx, impl, r)
 		case MethodEchoCopy:
 			return echoCopyServe(ctx, impl, r)
-		case MethodEchoTick:
-			return echoTickServe(ctx, impl, r)
 		}
 		return nil, nil, ipc.NoMethod(r.Method)
 	}
@@ -124,24 +119,4 @@ func echoCopyServe(ctx context.Context, impl Echo, r *ipc.Request) (any, []*os.F
 		Result: res0,
 	}
 	return out, nil, nil
-}
-
-// Tick calls Echo.Tick.
-func (c EchoClient) Tick(ctx context.Context, emit func(time.Time) error) error {
-	got, err := c.C.Stream(ctx, MethodEchoTick, nil, nil, func(raw []byte, lent []*os.File) error {
-		var item time.Time
-		if err := ipc.DecodeItem(raw, &item); err != nil {
-			return err
-		}
-		return emit(item)
-	}, nil)
-	res := ipc.Files{List: got}
-	return res.Done(err)
-}
-
-func echoTickServe(ctx context.Context, impl Echo, r *ipc.Request) (any, []*os.File, error) {
-	emit := func(item time.Time) error {
-		return r.Emit(item)
-	}
-	return nil, nil, impl.Tick(ctx, emit)
 }

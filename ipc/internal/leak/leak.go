@@ -2,6 +2,7 @@
 package leak
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -19,25 +20,52 @@ const patience = 30 * time.Second
 // its tests behind. It is called first, so that it looks last.
 func Check(t testing.TB) {
 	t.Helper()
-	r, w, err := os.Pipe() // the poller's descriptors stay
+	left, err := watch()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = r.Close(), w.Close()
-	before := Descriptors()
-	others := goroutines()
 	t.Cleanup(func() {
-		var left string
+		if list := left(); list != "" {
+			t.Errorf("left behind:\n%s", list)
+		}
+	})
+}
+
+// Main runs all tests of a package, examples too, and returns their exit code; it
+// fails if something is left behind in the end.
+func Main(m *testing.M) int {
+	left, err := watch()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if fuzzing := flag.Lookup("test.fuzz").Value.String() != ""; code != 0 || fuzzing {
+		return code // package testing has files of its own when it is fuzzing
+	}
+	if list := left(); list != "" {
+		fmt.Fprintf(os.Stderr, "left behind in the end:\n%s", list)
+		return 1
+	}
+	return 0
+}
+
+// watch notes what is there. The function it returns tells what is there beside
+// that, and does not go away.
+func watch() (left func() string, err error) {
+	r, w, err := os.Pipe() // the poller's descriptors stay
+	if err != nil {
+		return nil, err
+	}
+	_, _ = r.Close(), w.Close()
+	before, others := Descriptors(), goroutines()
+	return func() string {
 		for end := time.Now().Add(patience); ; runtime.Gosched() {
-			if left = leftover(before, others); left == "" {
-				return
-			}
-			if time.Now().After(end) {
-				break
+			if list := leftover(before, others); list == "" || time.Now().After(end) {
+				return list
 			}
 		}
-		t.Errorf("left behind:\n%s", left)
-	})
+	}, nil
 }
 
 // Descriptors lists what is open, without a directory that FreeBSD may not have.
