@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -16,8 +19,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/joyboyid/xc/engine/api"
-	"github.com/joyboyid/xc/inroot"
-	"github.com/joyboyid/xc/ocitar"
 )
 
 const cpLong = `A file is copied under the name DESTINATION, or into it if it is a directory. A
@@ -223,27 +224,18 @@ func here(name string, follow bool) (string, error) {
 func (c *copying) pack(ctx context.Context, from place, as string, w *os.File) error {
 	if from.container != "" {
 		notes, err := c.engine.CopyFromContainer(ctx, from.container, api.CopyFrom{Path: from.path, Follow: c.follow, As: as, Archive: w})
-		c.warn(notes)
+		c.warn(notes...)
 		return err
 	}
 	file, err := here(from.path, c.follow)
 	if err != nil {
 		return err
 	}
-	root, err := inroot.Open(filepath.Dir(file))
-	if err != nil {
-		return err
+	args := []string{"create", "--plain", "--as", as, "-C", filepath.Dir(file), "--json", "--", filepath.Base(file)}
+	if file == "/" {
+		args[len(args)-1] = "."
 	}
-	defer root.Close()
-	top := filepath.Base(file)
-	p := ocitar.Packer{Plain: true, Name: func(name string) string { return path.Join(as, strings.TrimPrefix(name, top)) }}
-	if top == "/" {
-		top = "."
-		p.Name = func(name string) string { return path.Join(as, name) }
-	}
-	sum, err := p.PackFrom(ctx, w, root, ocitar.TreeAt(root, top, nil))
-	c.warn(notes(sum))
-	if err != nil {
+	if err := c.ocitar(ctx, nil, w, args...); err != nil {
 		return fmt.Errorf("%s: %w", from.path, err)
 	}
 	return nil
@@ -253,35 +245,88 @@ func (c *copying) pack(ctx context.Context, from place, as string, w *os.File) e
 func (c *copying) unpack(ctx context.Context, into place, r *os.File) error {
 	if into.container != "" {
 		notes, err := c.engine.CopyToContainer(ctx, into.container, api.CopyTo{Path: into.path, Archive: r, Owners: c.owners})
-		c.warn(notes)
+		c.warn(notes...)
 		return err
 	}
 	dir, err := here(into.path, true)
 	if err != nil {
 		return err
 	}
-	u := ocitar.Unpacker{Plain: true, Merge: true, NoOwner: !c.owners, Devices: ocitar.SkipDevices}
-	sum, err := u.Unpack(ctx, dir, r)
-	c.warn(notes(sum))
-	if err != nil {
+	args := []string{"extract", "--plain", "--merge", "--devices", "skip", "-C", dir, "--json", "--unconfined"} // xcd wrote it, no stranger
+	if !c.owners {
+		args = append(args, "--no-owner")
+	}
+	if err := c.ocitar(ctx, r, nil, args...); err != nil {
 		return fmt.Errorf("%s: %w", into.path, err)
 	}
 	return nil
 }
 
-// notes tell what could not be copied as it is.
-func notes(sum ocitar.Summary) []string {
-	var list []string
+// ocitar runs the program of that name and tells its notes. The package is not linked, as
+// every command would pay for the initialisation of its compressors.
+func (c *copying) ocitar(ctx context.Context, stdin, stdout *os.File, args ...string) error {
+	path, err := findOcitar()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=") // times are kept
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
+	if stdout != nil {
+		cmd.Stdout = stdout
+	}
+	err = cmd.Run()
+	text := said.Bytes()
+	var sum struct {
+		Notes        []struct{ Entry, Text string }
+		NotesDropped int64
+	}
+	if d := json.NewDecoder(bytes.NewReader(text)); d.Decode(&sum) == nil { // else it came to nothing
+		text = text[d.InputOffset():]
+	}
 	for _, n := range sum.Notes {
-		list = append(list, n.Entry+": "+n.Text)
+		c.warn(n.Entry + ": " + n.Text)
 	}
 	if sum.NotesDropped > 0 {
-		list = append(list, fmt.Sprintf("and %d more", sum.NotesDropped))
+		c.warn(fmt.Sprintf("and %d more", sum.NotesDropped))
 	}
-	return list
+	var ended *exec.ExitError
+	switch {
+	case err == nil || !errors.As(err, &ended):
+		return err
+	case ended.Sys().(syscall.WaitStatus).Signal() == syscall.SIGPIPE:
+		return syscall.EPIPE
+	case ended.ExitCode() == 2: // wrong usage
+		return fmt.Errorf("%s is of another version than xc: install both anew", path)
+	case ended.ExitCode() < 0 || len(text) == 0:
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return errors.New(strings.TrimPrefix(strings.TrimSpace(string(text)), "ocitar: "))
 }
 
-func (c *copying) warn(notes []string) {
+// findOcitar finds ocitar beside this program, where it is installed, or in PATH.
+func findOcitar() (string, error) {
+	const name = "ocitar"
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	path, err := exec.LookPath(filepath.Join(filepath.Dir(self), name))
+	if errors.Is(err, fs.ErrNotExist) {
+		path, err = exec.LookPath(name)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the program ocitar, which packs and unpacks files here, is neither beside xc in %s nor in PATH: %w", filepath.Dir(self), err)
+	}
+	return path, nil
+}
+
+// warn tells what could not be copied as it is.
+func (c *copying) warn(notes ...string) {
 	for _, n := range notes {
 		c.app.complain(fmt.Errorf("warning: %s", n))
 	}

@@ -3,12 +3,40 @@ package cli_test
 import (
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	ocitar "github.com/joyboyid/xc/ocitar/cli"
 )
+
+// The test binary is the program ocitar as well, under that name.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "ocitar" {
+		os.Exit(ocitar.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// withOcitar puts the program into PATH.
+func withOcitar(t *testing.T) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(dir, "ocitar")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+}
 
 // tree lists what is in a directory: PATH=CONTENT, PATH/, PATH->TARGET.
 func tree(t *testing.T, dir string) string {
@@ -66,6 +94,7 @@ func plant(t *testing.T, dir, files string) {
 // The rules of docker cp about what is at the destination and slashes at the end
 // hold in each direction.
 func TestCpRules(t *testing.T) {
+	withOcitar(t)
 	const src, dst = "f=1 d/ d/a=2 d/s/ d/s/b=3 l->f m->d", "file=9 dir/ dir/old=8"
 	for _, tc := range []struct {
 		args, want, errout string // want: what is new or changed at the destination
@@ -121,6 +150,7 @@ func TestCpRules(t *testing.T) {
 }
 
 func TestCpStreams(t *testing.T) {
+	withOcitar(t)
 	f := newFake(t)
 	f.root = t.TempDir()
 	plant(t, f.root, "d/ d/a=1 in/")
@@ -153,5 +183,50 @@ func TestCpStreams(t *testing.T) {
 	}
 	if b, err := os.ReadFile(dir + "/y"); err != nil || string(b) != "2" {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// What is packed and unpacked here is told by another program: its notes, why it failed
+// and that it is not there.
+func TestCpTellsWhatOcitarSays(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	f, dir := newFake(t), t.TempDir()
+	f.root = t.TempDir()
+	plant(t, dir, "d/ d/f=1 clash=2")
+	plant(t, f.root, "clash/ d/ d/f=3")
+	for _, args := range [][]string{{"cp", dir + "/d", "c:/new"}, {"cp", "c:/d", dir + "/new"}} {
+		if r := f.xc(t, args...); r.code != 125 || !strings.Contains(r.errout, "the program ocitar, which packs and unpacks files here, is neither beside xc in ") {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
+	withOcitar(t)
+	if err := unix.Mkfifo(filepath.Join(dir, "d/fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "d/sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	old := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+	if err := os.Chtimes(filepath.Join(dir, "d/f"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SOURCE_DATE_EPOCH", "0")
+	r := f.xc(t, "cp", dir+"/d", "c:/new")
+	if r.code != 0 || !strings.HasPrefix(r.errout, "xc: warning: new/sock: ") || strings.Count(r.errout, "\n") != 2 { // the other is the fake's
+		t.Errorf("%+v", r)
+	}
+	if fi, err := os.Stat(filepath.Join(f.root, "new/f")); err != nil || !fi.ModTime().Equal(old) {
+		t.Errorf("%v, %v", fi, err)
+	}
+	// The fake packs the directory under the name of a file.
+	if err := os.Mkdir(filepath.Join(dir, "to"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	plant(t, dir, "to/d=4")
+	r = f.xc(t, "cp", "c:/d", dir+"/to")
+	if r.code != 125 || !strings.HasPrefix(r.errout, "xc: "+dir+"/to: ") || strings.Contains(r.errout, "ocitar") || strings.Count(r.errout, "\n") != 1 {
+		t.Errorf("%+v", r)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 // The test binary is the processes that the program starts as well.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == confine.Verb || os.Args[1] == reading) {
-		main()
+		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 // call is one call of the program.
 func call(stdin []byte, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
-	code = run(args, bytes.NewReader(stdin), &out, &errs)
+	code = Main(args, bytes.NewReader(stdin), &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -123,6 +123,38 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestPlain: an archive of one path under another name, which is no layer, and what it
+// may not do where it is unpacked.
+func TestPlain(t *testing.T) {
+	src, dst := directory(t, "top/d/.wh.x", "top/d/f", "top/skip", "other"), directory(t, "d/f", "clash/in")
+	for _, tc := range []struct{ path, as, first, last string }{
+		{"top", "new", `"new/"`, `"new/skip"`}, {"top/.", ".", `"./"`, `"skip"`}, {"top/d/f", "g", `"g"`, `"g"`}, {".", "all", `"all/"`, `"all/top/skip"`},
+	} {
+		code, archive, said := call(nil, "create", "-C", src, "--plain", "--as", tc.as, tc.path)
+		_, listed, _ := call([]byte(archive), "list", "--unconfined")
+		lines := strings.Split(strings.TrimSpace(listed), "\n")
+		if code != 0 || !strings.HasSuffix(lines[0], tc.first) || !strings.HasSuffix(lines[len(lines)-1], tc.last) {
+			t.Errorf("%+v: %d %s\n%s", tc, code, said, listed)
+		}
+	}
+	_, archive, _ := call(nil, "create", "-C", src, "--plain", "--as", ".", "--exclude", "top/skip", "top")
+	extract := []string{"extract", "-C", dst, "--plain", "--merge", "--json"}
+	code, out, said := call([]byte(archive), extract...)
+	unconfinable(t, code, said)
+	var sum ocitar.Summary
+	if err := json.Unmarshal([]byte(out), &sum); err != nil || code != 0 || sum.Files != 2 || sum.Whiteouts != 0 {
+		t.Fatal(code, out, said, err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dst, "d/.wh.x")); string(got) != ".wh.x" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	_, archive, _ = call(nil, "create", "-C", src, "--plain", "--as", "clash", "other")
+	code, out, said = call([]byte(archive), append(extract, "--unconfined")...)
+	if err := json.Unmarshal([]byte(out), &sum); err != nil || code != 1 || strings.Count(said, "\n") != 1 || !strings.Contains(said, "clash") {
+		t.Errorf("%d %s %s, %v", code, out, said, err)
+	}
+}
+
 // TestUnconfined: the same without a process of its own.
 func TestUnconfined(t *testing.T) {
 	_, archive, _ := call(nil, "create", "-C", directory(t, "a"))
@@ -166,6 +198,9 @@ func TestUsage(t *testing.T) {
 	}{
 		{2, "usage", nil}, {2, "usage", []string{"unknown"}}, {2, "usage", []string{"reading"}}, {2, "usage", []string{"diff", "one"}}, {2, "xz", []string{"create", "--compression", "xz"}},
 		{2, "usage", []string{"create", "--zfs-diff", "one"}}, {2, "usage", []string{"create", "--from", "x", "y"}}, {2, "usage", []string{"list", "x"}},
+		{2, "usage", []string{"create", "--as", "x"}}, {2, "usage", []string{"create", "--as", "x", "a", "b"}}, {2, "usage", []string{"create", "--plain", "--remove", "x"}},
+		{2, "usage", []string{"create", "--from", "x", "--plain"}}, {2, "usage", []string{"extract", "--plain", "--overlay"}},
+		{1, "no such file", []string{"create", "-C", src, "--as", "x", "missing"}},
 		{1, "syntax error in pattern", []string{"create", "-C", src, "--exclude", "[x"}},
 		{1, "no such file", []string{"list", "-f", "/nonexistent"}}, {1, "missing: file does not exist", []string{"create", "-C", src, "missing"}},
 		{1, "no such file", []string{"create", "-C", src, "-f", "/nonexistent/x"}}, {1, "no such file", []string{"create", "--from", "/nonexistent"}},

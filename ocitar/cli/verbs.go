@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"encoding/json"
@@ -18,6 +18,8 @@ func (p *program) extract(args []string) error {
 	f := p.flags
 	f.StringVar(&p.dir, "C", ".", "the `directory` to unpack into")
 	f.BoolVar(&overlay, "overlay", false, "keep whiteouts in overlayfs's form")
+	f.BoolVar(&c.Plain, "plain", false, "an archive that is no layer: no name means a whiteout")
+	f.BoolVar(&c.Merge, "merge", false, "refuse an entry that would put a directory in the place of another file, or the other way round")
 	f.BoolVar(&c.NoOwner, "no-owner", false, "leave files to who unpacks them")
 	f.Func("devices", "make, skip or refuse", devices(&c.Devices))
 	f.Func("uidmap", "map owners: `INSIDE:OUTSIDE:SIZE`, many times", idMaps(&c.UIDs))
@@ -26,6 +28,9 @@ func (p *program) extract(args []string) error {
 	p.confineFlag()
 	if err := p.parse(args, 0, 0); err != nil {
 		return err
+	}
+	if overlay && c.Plain {
+		return errUsage
 	}
 	if overlay {
 		c.Whiteouts = ocitar.Overlay
@@ -49,10 +54,7 @@ func (p *program) extract(args []string) error {
 	if errors.Is(err, os.ErrPermission) && !p.unconfine && os.Geteuid() != 0 {
 		err = fmt.Errorf("%w (where the system does not let a user confine a process, --unconfined unpacks in this one)", err)
 	}
-	if err = errors.Join(err, done()); err != nil {
-		return err
-	}
-	return p.summary(p.stdout, sum)
+	return p.finish(p.stdout, sum, errors.Join(err, done()))
 }
 
 func (p *program) list(args []string) error {

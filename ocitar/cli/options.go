@@ -1,7 +1,8 @@
-package main
+package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,6 +39,15 @@ func (p *program) packFlags(pk *ocitar.Packer) {
 	p.flags.BoolVar(&pk.NoSparse, "no-sparse", false, "pack holes as zeros")
 	p.flags.Func("uidmap", "map owners back: `INSIDE:OUTSIDE:SIZE`, many times", idMaps(&pk.UIDs))
 	p.flags.Func("gidmap", "the same for groups", idMaps(&pk.GIDs))
+}
+
+// finish reports the end. As JSON what was read or written is told also where it failed
+// on the way: notes of it may say why.
+func (p *program) finish(w io.Writer, s ocitar.Summary, err error) error {
+	if err != nil && !p.json {
+		return err
+	}
+	return errors.Join(err, p.summary(w, s))
 }
 
 // summary prints what was read or written.

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/joyboyid/xc/inroot"
 	"github.com/joyboyid/xc/ocitar"
 	"github.com/joyboyid/xc/ocitar/confine"
 )
@@ -16,13 +17,15 @@ func (p *program) create(args []string) error {
 	var pk ocitar.Packer
 	var gone, exclude []string
 	var zfsDiff bool
-	var from string
+	var from, as string
 	var limits ocitar.Limits
 	p.flags.StringVar(&p.dir, "C", ".", "the `directory` to pack")
 	p.flags.Func("remove", "write a whiteout for `path`, many times", appendTo(&gone))
 	p.flags.Func("exclude", "leave out `path` and what is in it, many times; with * ? [ in it, all names it matches", appendTo(&exclude))
 	p.flags.BoolVar(&zfsDiff, "zfs-diff", false, "pack what has changed from one ZFS snapshot to another, or to now")
 	p.flags.StringVar(&from, "from", "", "pack what is in another `layer`")
+	p.flags.StringVar(&as, "as", "", "the `name` of the one path in the archive; . is the top of it")
+	p.flags.BoolVar(&pk.Plain, "plain", false, "an archive that is no layer: no name means a whiteout")
 	p.packFlags(&pk)
 	p.limitFlags(&limits)
 	p.confineFlag()
@@ -30,7 +33,11 @@ func (p *program) create(args []string) error {
 		return err
 	}
 	n := p.flags.NArg()
-	if zfsDiff && (n != 2 || len(gone) > 0) || from != "" && (n > 0 || zfsDiff || len(gone)+len(exclude) > 0) {
+	switch {
+	case zfsDiff && (n != 2 || len(gone) > 0),
+		as != "" && (n != 1 || zfsDiff || len(gone) > 0),
+		pk.Plain && (zfsDiff || len(gone) > 0 || from != ""), // what has gone only a layer can tell
+		from != "" && (n > 0 || zfsDiff || len(gone)+len(exclude) > 0):
 		return errUsage
 	}
 	for _, pattern := range exclude {
@@ -39,6 +46,8 @@ func (p *program) create(args []string) error {
 		}
 	}
 	switch {
+	case as != "":
+		return p.packAs(&pk, p.flags.Arg(0), as, exclude)
 	case from != "":
 		return p.convert(&pk, from, limits)
 	case zfsDiff:
@@ -57,6 +66,18 @@ func (p *program) create(args []string) error {
 		}
 		changes(yield)
 	})
+}
+
+// packAs packs one path under another name. Nothing beside it is looked at.
+func (p *program) packAs(pk *ocitar.Packer, name, as string, exclude []string) error {
+	root, err := inroot.Open(p.dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	top := strings.TrimPrefix(path.Clean("/"+name), "/") // empty: root itself
+	pk.Name = func(name string) string { return path.Join(as, strings.TrimPrefix(name, top)) }
+	return p.pack(pk, p.dir, selection{nil, exclude}.of(ocitar.TreeAt(root, top, nil), false))
 }
 
 func (p *program) diff(args []string) error {
@@ -146,10 +167,7 @@ func (p *program) pack(pk *ocitar.Packer, root string, changes iter.Seq2[ocitar.
 	out, stop := p.progressTo(p.out)
 	sum, err := pk.Pack(p.ctx, out, root, changes)
 	stop()
-	if err = errors.Join(err, done()); err != nil {
-		return err
-	}
-	return p.summary(report, sum)
+	return p.finish(report, sum, errors.Join(err, done()))
 }
 
 // convert packs what is in another layer: a process of its own reads it.
@@ -179,10 +197,7 @@ func (p *program) convert(pk *ocitar.Packer, from string, limits ocitar.Limits) 
 		}
 	}
 	sum, err := pk.Convert(p.ctx, p.out, in, limits)
-	if err = errors.Join(err, done()); err != nil {
-		return err
-	}
-	return p.summary(report, sum)
+	return p.finish(report, sum, errors.Join(err, done()))
 }
 
 func both(f, g func() error) func() error {
