@@ -30,7 +30,7 @@ func eventsCommand(a *App, f *pflag.FlagSet) action {
 	f.BoolVarP(&opt.Follow, "follow", "f", false, "go on with what happens")
 	since := f.String("since", "", "only what has happened from this time on, or this long ago (10m)")
 	until := f.String("until", "", "only what happens until this time, or until this long ago; ends --follow too")
-	f.StringArrayVar(&opt.Filters, "filter", nil, "only what fits KEY=VALUE, as container=web, action=exit, label=tier=db")
+	f.Var((*repeated)(&opt.Filters), "filter", "only what fits KEY=VALUE, as container=web, action=exit, label=tier=db")
 	format := formatFlag(f)
 	return func(ctx context.Context, _ api.Engine, _ []string) (err error) {
 		now := time.Now()

@@ -24,7 +24,7 @@ func bindLimits(f *pflag.FlagSet) *limitFlags {
 	f.StringVarP(&l.memory, "memory", "m", "", "memory that it may use, in bytes or as 512k, 64m, 2g")
 	f.Float64Var(&l.cpus, "cpus", 0, "processors whose time it may use, as 1.5")
 	f.Int64Var(&l.pids, "pids-limit", 0, "processes and threads that it may have (-1 for any number)")
-	f.StringArrayVar(&l.ulimits, "ulimit", nil, "limit of each process, NAME=SOFT[:HARD]: nofile=1024:4096, core=unlimited")
+	f.Var((*repeated)(&l.ulimits), "ulimit", "limit of each process, NAME=SOFT[:HARD]: nofile=1024:4096, core=unlimited")
 	return l
 }
 

@@ -56,11 +56,11 @@ func networkCreateCommand(a *App, f *pflag.FlagSet) action {
 	var subnets, gateways, ranges, tags []string
 	f.StringVar(&spec.Bridge, "bridge", "", "use this bridge of the host, as it is")
 	f.StringVar(&spec.Alias, "alias", "", "FreeBSD: use this interface of the host for the addresses of containers without a network stack of their own")
-	f.StringArrayVar(&subnets, "subnet", nil, "hand out addresses of this prefix, such as 172.16.0.0/24 or fd00::/64 (may be repeated)")
-	f.StringArrayVar(&gateways, "gateway", nil, "where default routes lead")
-	f.StringArrayVar(&ranges, "range", nil, "hand out only these: FIRST-LAST, or a prefix")
+	f.Var((*repeated)(&subnets), "subnet", "hand out addresses of this prefix, such as 172.16.0.0/24 or fd00::/64 (may be repeated)")
+	f.Var((*repeated)(&gateways), "gateway", "where default routes lead")
+	f.Var((*repeated)(&ranges), "range", "hand out only these: FIRST-LAST, or a prefix")
 	f.IntVar(&spec.MTU, "mtu", 0, "of containers' interfaces, in bytes (the bridge's when missing)")
-	f.StringArrayVarP(&tags, "label", "l", nil, "attach KEY=VALUE to the network")
+	f.VarP((*repeated)(&tags), "label", "l", "attach KEY=VALUE to the network")
 	return func(ctx context.Context, e api.Engine, args []string) (err error) {
 		spec.Name = args[0]
 		if spec.Labels, err = labels(tags); err != nil {
@@ -242,16 +242,16 @@ type networkFlags struct {
 }
 
 func (n *networkFlags) bind(f *pflag.FlagSet, spec *api.ContainerSpec) {
-	f.StringArrayVar(&n.networks, "network", nil, "connect to NAME[:ADDRESS[,ADDRESS]] (may be repeated), or none (loopback only), or host (default: the network default if there is one, else none)")
+	f.Var((*repeated)(&n.networks), "network", "connect to NAME[:ADDRESS[,ADDRESS]] (may be repeated), or none (loopback only), or host (default: the network default if there is one, else none)")
 	f.StringVar(&n.ip, "ip", "", "address on the first network")
 	f.StringVar(&n.ip6, "ip6", "", "IPv6 address on the first network")
 	f.StringVar(&n.mac, "mac-address", "", "MAC address of the interface on the first network")
 	f.StringVar(&spec.Main, "main-address", "", "the network, or its address, that the container is known by and whose gateway it uses (the first)")
-	f.StringArrayVar(&spec.Aliases, "network-alias", nil, "further name on its networks")
-	f.StringArrayVar(&n.dns, "dns", nil, "address of a DNS server (instead of the host's)")
-	f.StringArrayVar(&spec.DNS.Search, "dns-search", nil, "domain to look names up in; . for none")
-	f.StringArrayVar(&spec.DNS.Options, "dns-option", nil, "an option of resolv.conf(5)")
-	f.StringArrayVar(&n.hosts, "add-host", nil, "a line of /etc/hosts: NAME:ADDRESS; the address host-gateway is this host's on the container's networks")
+	f.Var((*repeated)(&spec.Aliases), "network-alias", "further name on its networks")
+	f.Var((*repeated)(&n.dns), "dns", "address of a DNS server (instead of the host's)")
+	f.Var((*repeated)(&spec.DNS.Search), "dns-search", "domain to look names up in; . for none")
+	f.Var((*repeated)(&spec.DNS.Options), "dns-option", "an option of resolv.conf(5)")
+	f.Var((*repeated)(&n.hosts), "add-host", "a line of /etc/hosts: NAME:ADDRESS; the address host-gateway is this host's on the container's networks")
 	f.BoolVar(&spec.VNET, "vnet", false, "FreeBSD: a network stack of its own, also where networks have an alias interface")
 }
 

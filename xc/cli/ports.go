@@ -40,7 +40,7 @@ func portCommands() []command {
 
 // bindPorts binds the flags of run and create.
 func (s *specFlags) bindPorts(f *pflag.FlagSet) {
-	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish a port: [[HOSTADDR:]HOSTPORT:]PORT[/PROTOCOL][,from=PREFIX]; see xc rdr add --help")
+	f.VarP((*repeated)(&s.publish), "publish", "p", "publish a port: [[HOSTADDR:]HOSTPORT:]PORT[/PROTOCOL][,from=PREFIX]; see xc rdr add --help")
 	f.BoolVarP(&s.spec.PublishAll, "publish-all", "P", false, "publish the ports that the image exposes, each on a free one")
 	f.BoolVar(&s.spec.NoLocalProxy, "no-local-proxy", false, "do not serve published ports to the host itself")
 }

@@ -81,29 +81,29 @@ func bindSpec(f *pflag.FlagSet) *specFlags {
 	f.BoolVarP(&s.spec.Terminal, "tty", "t", false, "give the container a terminal")
 	f.BoolVar(&s.spec.AutoRemove, "rm", false, "remove the container when it has ended")
 	f.StringVar(&s.spec.Name, "name", "", "name of the container (made up when missing)")
-	f.StringArrayVarP(&s.env, "env", "e", nil, "set a variable: KEY=VALUE, or KEY for its value here")
-	f.StringArrayVar(&s.envFile, "env-file", nil, "read variables from a file, one to a line")
+	f.VarP((*repeated)(&s.env), "env", "e", "set a variable: KEY=VALUE, or KEY for its value here")
+	f.Var((*repeated)(&s.envFile), "env-file", "read variables from a file, one to a line")
 	f.StringVarP(&s.spec.WorkDir, "workdir", "w", "", "working directory in the container")
 	f.StringVarP(&s.spec.User, "user", "u", "", "run as NAME|UID[:GROUP|GID]")
 	f.StringVar(&s.entrypoint, "entrypoint", "", "replace the image's entry point: a program, or a JSON array; empty for none")
-	f.StringArrayVarP(&s.volumes, "volume", "v", nil, "mount a volume, or a file or directory: [NAME|PATH:]DESTINATION[:ro,nosuid,noexec]")
-	f.StringArrayVar(&s.mounts, "mount", nil, "type=volume|bind|tmpfs|nullfs|zfs,source=...,target=...[,readonly,nosuid,noexec,subpath=...]")
-	f.StringArrayVar(&s.tmpfs, "tmpfs", nil, "mount a file system in memory: DESTINATION[:size=64m,mode=1777,...]")
+	f.VarP((*repeated)(&s.volumes), "volume", "v", "mount a volume, or a file or directory: [NAME|PATH:]DESTINATION[:ro,nosuid,noexec]")
+	f.Var((*repeated)(&s.mounts), "mount", "type=volume|bind|tmpfs|nullfs|zfs,source=...,target=...[,readonly,nosuid,noexec,subpath=...]")
+	f.Var((*repeated)(&s.tmpfs), "tmpfs", "mount a file system in memory: DESTINATION[:size=64m,mode=1777,...]")
 	f.StringVar(&s.spec.Hostname, "hostname", "", "host name in the container (its id when missing)")
 	f.BoolVar(&s.spec.ReadOnly, "read-only", false, "mount the root read-only")
 	s.network.bind(f, &s.spec)
 	s.bindPorts(f)
 	f.StringVar(&s.spec.Rootfs, "rootfs", "", "use this directory as root, as it is, instead of an image")
 	f.StringVar(&s.spec.Platform, "platform", "", "os/arch[/variant] of the image")
-	f.StringArrayVarP(&s.spec.Params, "option", "o", nil, "FreeBSD: a parameter of the jail, NAME=VALUE or NAME: see jail(8)")
-	f.StringArrayVar(&s.spec.Datasets, "dataset", nil, "FreeBSD: let the container administer a ZFS dataset")
+	f.VarP((*repeated)(&s.spec.Params), "option", "o", "FreeBSD: a parameter of the jail, NAME=VALUE or NAME: see jail(8)")
+	f.Var((*repeated)(&s.spec.Datasets), "dataset", "FreeBSD: let the container administer a ZFS dataset")
 	f.Var(&s.pull, "pull", "when to pull the image")
 	f.Var(&s.wait, "wait", "a container ends with main and all its descendants (tree), or with main")
-	f.StringArrayVarP(&s.labels, "label", "l", nil, "attach KEY=VALUE to the container")
+	f.VarP((*repeated)(&s.labels), "label", "l", "attach KEY=VALUE to the container")
 	f.StringVar(&s.spec.StopSignal, "stop-signal", "", "signal that asks main to end (the image's, or TERM)")
 	s.limits = bindLimits(f)
-	f.StringArrayVar(&s.init, "init-command", nil, "run this before main, for the shell or as a JSON array; empty for none of the image's")
-	f.StringArrayVar(&s.deinit, "deinit-command", nil, "run this when main and all its descendants are gone")
+	f.Var((*repeated)(&s.init), "init-command", "run this before main, for the shell or as a JSON array; empty for none of the image's")
+	f.Var((*repeated)(&s.deinit), "deinit-command", "run this when main and all its descendants are gone")
 	f.IntVar(&s.deinitTimeout, "deinit-timeout", 10, "seconds after which deinit commands are killed")
 	f.IntVar(&s.stopTimeout, "stop-timeout", 10, "seconds after the stop signal until the container is killed")
 	return s
@@ -320,6 +320,7 @@ func (f *foreground) progress(ctx context.Context, p api.RunProgress) error {
 	}
 	f.id = p.ID
 	close(f.created)
+	<-f.forwarder.ready // a signal that came before has ended xc, and with it the call
 	return nil
 }
 

@@ -84,8 +84,11 @@ func (s *streams) tell() api.Size {
 
 // size is that of the window here; zero when there is none.
 func (s *streams) size() api.Size {
+	if !s.terminal {
+		return api.Size{}
+	}
 	for _, f := range []*os.File{s.app.Stdout, s.app.Stdin} {
-		if w, h, err := term.GetSize(int(f.Fd())); err == nil && s.terminal {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil {
 			return api.Size{Rows: uint16(h), Cols: uint16(w)}
 		}
 	}

@@ -102,6 +102,18 @@ func moment(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time: expected 2006-01-02T15:04:05, seconds since 1970, or how long ago, as 10m", s)
 }
 
+// repeated is the value of a flag that may be given many times. It is not pflag's, which
+// makes a writer of CSV with its buffer for each such flag: run has many.
+type repeated []string
+
+func (r *repeated) Set(s string) error {
+	*r = append(*r, s)
+	return nil
+}
+
+func (r *repeated) String() string { return strings.Join(*r, ",") }
+func (*repeated) Type() string     { return "stringArray" } // by which completion knows it
+
 // word is a flag with a few values.
 type word struct {
 	value string
