@@ -32,16 +32,32 @@ func TestIntegrationDevicesOfVersionOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.devices = devices{one: where.Dir}
+	id, pid := startProbe(t, u)
+	group := filepath.Join(where.Dir, u.groupName(id))
+	for file, want := range map[string]string{"cgroup.procs": strconv.Itoa(pid), "devices.list": "c 1:3 rwm"} {
+		b, err := os.ReadFile(filepath.Join(group, file))
+		if lines := strings.Split(string(b), "\n"); err != nil || !slices.Contains(lines, want) || slices.Contains(lines, "a *:* rwm") {
+			t.Errorf("%s of the group: %q, %v; want %s", file, b, err, want)
+		}
+	}
+	if left, err := u.Left(); err != nil || !slices.ContainsFunc(left, func(s string) bool { return strings.Contains(s, group) }) {
+		t.Errorf("%s is not among what is on the host: %q, %v", group, left, err)
+	}
+}
+
+// startProbe starts a container in which a probe holds, until the test ends.
+func startProbe(t *testing.T, u underTest) (id string, pid int) {
+	t.Helper()
 	c := sitetest.Container{ID: u.NewID(), Hostname: "box", Network: "none"}
 	s := site.New(c.ID, &site.MemoryJournal{}, u.Table())
-	defer func() {
+	t.Cleanup(func() {
 		if err := s.Unwind(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if left, err := u.Left(); err != nil || len(left) > 0 {
 			t.Errorf("left on the host: %q, %v", left, err)
 		}
-	}()
+	})
 	if err := s.Held.Acquire(t.Context(), u.Hold(c)); err != nil {
 		t.Fatal(err)
 	}
@@ -52,21 +68,12 @@ func TestIntegrationDevicesOfVersionOne(t *testing.T) {
 	if err := s.Run.Acquire(t.Context(), steps); err != nil {
 		t.Fatal(err)
 	}
-	defer loop.Close()
-	pid, err := loop.Control().Start(t.Context(), control.Process{Args: []string{"/bin/probe", "hold", "/tmp/end"}}, control.Stdio{})
+	t.Cleanup(loop.Close)
+	pid, err = loop.Control().Start(t.Context(), control.Process{Args: []string{"/bin/probe", "hold", "/tmp/end"}}, control.Stdio{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	group := filepath.Join(where.Dir, u.groupName(c.ID))
-	for file, want := range map[string]string{"cgroup.procs": strconv.Itoa(pid), "devices.list": "c 1:3 rwm"} {
-		b, err := os.ReadFile(filepath.Join(group, file))
-		if lines := strings.Split(string(b), "\n"); err != nil || !slices.Contains(lines, want) || slices.Contains(lines, "a *:* rwm") {
-			t.Errorf("%s of the group: %q, %v; want %s", file, b, err, want)
-		}
-	}
-	if left, err := u.Left(); err != nil || !slices.ContainsFunc(left, func(s string) bool { return strings.Contains(s, group) }) {
-		t.Errorf("%s is not among what is on the host: %q, %v", group, left, err)
-	}
+	return c.ID, pid
 }
 
 // What the host has is what system check says.

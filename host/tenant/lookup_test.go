@@ -87,6 +87,19 @@ func TestAccountFiles(t *testing.T) {
 	if _, err := account(r, "12"); err == nil || !strings.Contains(err.Error(), "/etc/passwd") {
 		t.Errorf("a fifo for /etc/passwd: %v", err)
 	}
+	// Who the host knows is nobody here, wherever the root's links point.
+	led := accounts(t, "", "")
+	for _, name := range []string{"passwd", "group"} {
+		link := filepath.Join(led.Name(), "etc", name)
+		if err := errors.Join(os.Remove(link), os.Symlink("/../../../../../../etc/"+name, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, spec := range []string{"daemon", "0:daemon"} {
+		if id, err := account(led, spec); err == nil {
+			t.Errorf("%s by links to the host's files: %+v", spec, id)
+		}
+	}
 	big := accounts(t, strings.Repeat("x", accountFile+1), "")
 	if _, err := account(big, "12"); !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("a huge /etc/passwd: %v", err)
