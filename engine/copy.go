@@ -165,9 +165,10 @@ func (e *Engine) reach(ctx context.Context, name string, use func(context.Contex
 }
 
 func (e *Engine) runningRoot(ctx context.Context, c *container) (*os.File, error) {
-	st, err := c.running().Control.State(ctx)
+	loop := c.running()
+	st, err := loop.Control.State(ctx)
 	if err != nil {
-		return nil, askError(err)
+		return nil, askError(loop, err)
 	}
 	return e.host.OpenRoot(e.hostSpec(c), st.Loop, st.PIDs)
 }

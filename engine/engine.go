@@ -197,6 +197,9 @@ func (e *Engine) find(ctx context.Context, name string) (*container, error) {
 // hold takes the container for an operation that changes it, and returns how
 // to release it.
 func (e *Engine) hold(ctx context.Context, c *container) (release func(), err error) {
+	if why := c.absent(); errors.Is(why, errors.ErrUnsupported) {
+		return nil, why // it would be a long wait
+	}
 	return take(ctx, c, c.op)
 }
 
@@ -223,10 +226,13 @@ func (e *Engine) running(ctx context.Context, name string) (*container, *host.Lo
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.loop == nil {
-		return nil, nil, notRunningError(c.name())
+	switch {
+	case c.loop != nil:
+		return c, c.loop, nil
+	case c.silent != nil:
+		return nil, nil, c.silent
 	}
-	return c, c.loop, nil
+	return nil, nil, notRunningError(c.name())
 }
 
 // notRunningError is an [api.ErrNotRunning] that tells of which container.

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	engine.Main() // the test binary is the run loop and ocitar as well
-	if crashHelper() || chaosDaemon() || channelHelper() || imageHelper() {
+	if crashHelper() || chaosDaemon() || channelHelper() || imageHelper() || releaseHelper() {
 		return
 	}
 	testns.Enter()
@@ -92,7 +92,7 @@ func openEngine(t *testing.T, dir string, trace func(string)) *engine.Engine {
 // config is that of an engine in dir. Its roots are on ZFS when a dataset for
 // tests was made, see makeDatasets.
 func config(dir string) engine.Config {
-	c := engine.Config{StateDir: filepath.Join(dir, "state"), RunDir: filepath.Join(dir, "run"), Spare: true}
+	c := engine.Config{StateDir: filepath.Join(dir, "state"), RunDir: filepath.Join(dir, "run"), Spare: true, EventsMax: 1 << 20}
 	if parent := os.Getenv(datasetEnv); parent != "" {
 		c.ImageDataset, c.ContainerDataset = datasets(parent, dir)
 		c.VolumeDataset = volumeDataset(parent, dir)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/host"
 	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/site/control"
 )
@@ -31,10 +33,18 @@ func signalName(sig syscall.Signal) string {
 }
 
 // askError is an error of a run loop that was asked for something it can only
-// do while its container runs.
-func askError(err error) error {
-	if lostLoop(err) {
+// do while its container runs, and only if it is not too old for that.
+func askError(loop *host.Loop, err error) error {
+	switch {
+	case lostLoop(err):
 		return fmt.Errorf("it has ended meanwhile: %w: %w", api.ErrNotRunning, err)
+	case control.Unknown(err):
+		version, verr := loop.Control.C.API(context.Background()) // does not wait: it has answered
+		if verr != nil {
+			return errors.Join(err, verr)
+		}
+		return fmt.Errorf("it was started by another release of xc, which cannot do this: restart the container (its run loop has version %d of the control protocol, this engine %d): %w",
+			version, control.Version, err)
 	}
 	return err
 }
@@ -69,7 +79,7 @@ func exitCode(err error) int {
 // lostLoop says that the run loop ended while it was asked something, or is
 // ending and takes no more questions.
 func lostLoop(err error) bool {
-	return ipc.CodeOf(err) == ipc.CodeUnavailable || errors.Is(err, ipc.ErrLost) || errors.Is(err, fs.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return ipc.CodeOf(err) == ipc.CodeUnavailable && !host.Silent(err) || errors.Is(err, ipc.ErrLost) || errors.Is(err, fs.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // signalNumber takes TERM, SIGTERM, sigterm or 15.

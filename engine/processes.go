@@ -19,7 +19,7 @@ func (e *Engine) ContainerProcesses(ctx context.Context, name string) ([]api.Pro
 	}
 	st, err := loop.Control.State(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("processes of container %s: %w", c.name(), askError(err))
+		return nil, fmt.Errorf("processes of container %s: %w", c.name(), askError(loop, err))
 	}
 	slices.Sort(st.PIDs)
 	list := []api.Process{}

@@ -91,6 +91,7 @@ type container struct {
 	loop        *host.Loop    // while it runs
 	init        *host.Loop    // while its init commands run
 	run         *run          // while it runs
+	silent      error         // why there is no loop though it runs: it does not answer
 	changed     chan struct{} // closed and replaced at each change of state
 	connections []connection  // while it runs
 	opened      []*os.File    // mount sources as the creator opened them, until the first start
@@ -140,6 +141,19 @@ func (c *container) running() *host.Loop {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.loop
+}
+
+// absent tells why a container that runs has no run loop to ask, or nil.
+func (c *container) absent() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.silent
+}
+
+func (c *container) setAbsent(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silent = why
 }
 
 func (c *container) setConnections(list []connection) {

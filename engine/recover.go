@@ -114,6 +114,7 @@ func (e *Engine) recoverContainer(ctx context.Context, c *container) error {
 			// It is there and does not answer: stopped, or short of time. It is
 			// asked again until it does, or is gone.
 			keep = true
+			c.setAbsent(e.silence(c, err))
 			e.watchers.Add(1)
 			go e.adoptLater(c, path)
 			return err
@@ -160,7 +161,7 @@ func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, er
 	}
 	if err != nil {
 		defer loop.Close()
-		if ipc.CodeOf(err) == ipc.CodeUnavailable { // it is ending
+		if ipc.CodeOf(err) == ipc.CodeUnavailable && !host.Silent(err) { // it is ending
 			select {
 			case <-loop.Control.C.Done():
 			case <-ctx.Done():
@@ -194,6 +195,15 @@ func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, er
 	return true, nil
 }
 
+// silence is what is said to those who want something of a container whose run loop
+// is there and was not adopted because of err.
+func (e *Engine) silence(c *container, err error) error {
+	if st, _ := c.get(); errors.Is(err, errors.ErrUnsupported) {
+		err = fmt.Errorf("%w: end the container with the release of xc that started it, or kill process %d", err, st.Pid)
+	}
+	return fmt.Errorf("container %s: %w", c.name(), err)
+}
+
 // adoptLater asks a run loop that did not answer again and again. It holds the
 // container's op.
 func (e *Engine) adoptLater(c *container, path string) {
@@ -207,8 +217,10 @@ func (e *Engine) adoptLater(c *container, path string) {
 		}
 		adopted, err := e.adopt(e.ctx, c, path)
 		if err != nil {
+			c.setAbsent(e.silence(c, err))
 			continue
 		}
+		c.setAbsent(nil)
 		e.tellAll()
 		if !adopted {
 			st, _ := c.get()

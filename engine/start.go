@@ -427,7 +427,7 @@ func (e *Engine) stop(ctx context.Context, c *container, how stopping) (bool, er
 		return false, nil
 	}
 	if err := how.stop(ctx)(loop.Control); err != nil && !lostLoop(err) {
-		return false, fmt.Errorf("stop container %s: %w", c.name(), err)
+		return false, fmt.Errorf("stop container %s: %w", c.name(), askError(loop, err))
 	}
 	return true, e.awaitEnd(ctx, c, loop)
 }
@@ -476,7 +476,7 @@ func (e *Engine) KillContainer(ctx context.Context, name, signal string) error {
 	c.acts.RLock()
 	defer c.acts.RUnlock()
 	if err := loop.Control.Signal(ctx, int(sig), false); err != nil {
-		return fmt.Errorf("kill container %s: %w", c.name(), askError(err))
+		return fmt.Errorf("kill container %s: %w", c.name(), askError(loop, err))
 	}
 	e.tell(c.event(api.EventKill, "signal", signalName(sig)))
 	return nil

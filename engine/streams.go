@@ -33,7 +33,7 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 	e.tell(c.execEvent(api.EventExec, opt))
 	exit, err := loop.Control.Exec(ctx, p, control.Stdio(opt.Stdio))
 	if err != nil {
-		err = fmt.Errorf("exec in container %s: %w", c.name(), commandError(askError(err)))
+		err = fmt.Errorf("exec in container %s: %w", c.name(), commandError(askError(loop, err)))
 		if ctx.Err() == nil { // else it goes on, as far as is known
 			e.tellExec(c, opt, api.Exit{Code: exitCode(err), Error: err.Error(), At: time.Now().UTC()})
 		}
@@ -57,7 +57,7 @@ func (e *Engine) AttachContainer(ctx context.Context, name string, opt api.Attac
 		return fmt.Errorf("attach: %w", err)
 	}
 	if err := loop.Control.Attach(ctx, control.Stdio(opt.Stdio), opt.Replay, control.Size(opt.Size)); err != nil && !lostLoop(err) {
-		return fmt.Errorf("attach to container %s: %w", c.name(), err)
+		return fmt.Errorf("attach to container %s: %w", c.name(), askError(loop, err))
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func (e *Engine) ResizeContainer(ctx context.Context, name, exec string, size ap
 		return fmt.Errorf("resize: %w", err)
 	}
 	if err := loop.Control.Resize(ctx, exec, control.Size(size)); err != nil {
-		return fmt.Errorf("resize the terminal of container %s: %w", c.name(), askError(err))
+		return fmt.Errorf("resize the terminal of container %s: %w", c.name(), askError(loop, err))
 	}
 	return nil
 }

@@ -53,6 +53,13 @@ func Dial(ctx context.Context, path string) (*Loop, error) {
 	return &Loop{Control: control.ControlClient{C: c}}, nil
 }
 
+// Silent tells that an error of a run loop is not of one that is gone: it is there,
+// and has not greeted in time (it is stopped, or the machine busy) or speaks another
+// version of the wire (errors.ErrUnsupported).
+func Silent(err error) bool {
+	return ipc.CodeOf(err) == ipc.CodeUnavailable && (errors.Is(err, &ipc.Error{Code: ipc.CodeSilent}) || errors.Is(err, errors.ErrUnsupported))
+}
+
 // LoopPath finds the socket of a run loop among the undos of a run stack; it
 // is where the engine that started it had its sockets. Without one it is "".
 func LoopPath(pending []site.Undo) string {
@@ -250,6 +257,9 @@ func removeLoop(ctx context.Context, t thing) error {
 	}
 	defer c.Close()
 	err = (control.ControlClient{C: c}).Abandon(ctx)
+	if Silent(err) {
+		return fmt.Errorf("run loop %s does not answer: %w", t.Path, err)
+	}
 	select {
 	case <-c.Done():
 		return nil

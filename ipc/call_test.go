@@ -53,7 +53,7 @@ func TestUnknownFields(t *testing.T) {
 	if _, err := c.Call(limited(t), "A.B", map[string]int{"a": 1}, nil, &out); err != nil || out.A != 1 {
 		t.Errorf("new result: %v, %v", out, err)
 	}
-	if _, err := c.Call(limited(t), "A.B", map[string]int{"a": 1, "b": 2}, nil, &out); CodeOf(err) != CodeInvalid {
+	if _, err := c.Call(limited(t), "A.B", map[string]int{"a": 1, "b": 2}, nil, &out); CodeOf(err) != CodeNoField || !errors.Is(err, fs.ErrInvalid) || !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("new parameter: %v", err)
 	}
 }

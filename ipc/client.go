@@ -27,6 +27,7 @@ type Client struct {
 	drain  bool  // the server takes no more calls
 	bye    bool  // and has answered all that it took
 	closed bool  // by Close
+	met    bool  // the server's hello has come; written before ready is closed
 }
 
 // NewClient takes c over and starts to read from it.
@@ -70,6 +71,20 @@ func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
+}
+
+// API returns the version of its methods that the server has told (see [Server]),
+// 0 if it tells none. It waits for the server's hello.
+func (c *Client) API(ctx context.Context) (int, error) {
+	select {
+	case <-c.ready:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	if !c.met {
+		return 0, c.Err()
+	}
+	return c.conn.peer.API, nil
 }
 
 // Peer returns the server's credentials as of listen(2), or of socketpair(2).
@@ -271,16 +286,16 @@ func (c *Client) run(err error) {
 	if err == nil {
 		err = c.conn.meet()
 	}
-	met := err == nil
-	if met {
+	c.met = err == nil
+	if c.met {
 		close(c.ready)
 		for err == nil {
 			err = c.read()
 		}
 	}
-	c.end(err, met)
+	c.end(err)
 	close(c.done)
-	if !met {
+	if !c.met {
 		close(c.ready)
 	}
 }
@@ -315,7 +330,7 @@ func (c *Client) read() error {
 
 // end fails every call. A server that was not met has executed none: its hello
 // comes before it reads.
-func (c *Client) end(err error, met bool) {
+func (c *Client) end(err error) {
 	c.conn.r.close()
 	err = c.conn.cause(err)
 	cerr := c.conn.Close()
@@ -326,10 +341,10 @@ func (c *Client) end(err error, met bool) {
 		err = fs.ErrClosed
 	case c.bye:
 		err = errDraining()
-	case !met && ended(err):
+	case !c.met && ended(err):
 		err = &Error{Code: CodeUnavailable, Message: "not executed: the server hung up instead of greeting; it may not admit this process"}
-	case !met:
-		err = &Error{Code: CodeUnavailable, Message: "not executed: " + errors.Join(err, cerr).Error()}
+	case !c.met:
+		err = notMet(errors.Join(err, cerr))
 	default:
 		err = fmt.Errorf("%w: %w", ErrLost, errors.Join(err, cerr))
 	}
@@ -338,4 +353,17 @@ func (c *Client) end(err error, met bool) {
 		delete(c.calls, id)
 		k.fail(err)
 	}
+}
+
+// notMet is every call on a connection whose server is there and did not greet as
+// it should: in time, or in our version of the wire.
+func notMet(cause error) error {
+	e := &Error{Code: CodeUnavailable, Message: "not executed: " + cause.Error()}
+	switch {
+	case errors.Is(cause, os.ErrDeadlineExceeded):
+		e.addCode(CodeSilent)
+	case errors.Is(cause, errors.ErrUnsupported):
+		e.addCode(CodeUnsupported)
+	}
+	return e
 }

@@ -24,9 +24,21 @@ var errProtocol = errors.New("ipc protocol violated")
 type Conn struct {
 	conn   *net.UnixConn
 	limits Limits
+	api    int   // to announce; see Server
 	peer   hello // what the other side announced
 	r      reader
 	w      writer
+}
+
+// otherVersion is a peer that speaks another version of the wire.
+type otherVersion int
+
+func (v otherVersion) Error() string {
+	return fmt.Sprintf("the peer speaks wire version %d, this side %d", int(v), version)
+}
+
+func (otherVersion) Is(target error) bool {
+	return target == errProtocol || target == errors.ErrUnsupported
 }
 
 // bufferSize is asked for on both sides of a socket, in bytes. FreeBSD's
@@ -119,6 +131,8 @@ type hello struct {
 	Body    int `json:"body"`   // bytes of a body this side takes
 	Files   int `json:"files"`  // descriptors of a frame this side takes
 	Window  int `json:"window"` // bytes of stream items this side takes without a credit
+
+	API int `json:"api,omitempty"` // version of the methods that this side has
 }
 
 const helloMax = 4 << 10 // bytes
@@ -131,7 +145,7 @@ func (c *Conn) greet(l Limits, window int) error {
 	// Larger buffers are a hope, not a need: kern.ipc.maxsockbuf may forbid it.
 	_ = c.conn.SetReadBuffer(bufferSize)
 	_ = c.conn.SetWriteBuffer(bufferSize)
-	b, err := json.Marshal(hello{version, c.limits.Body, c.limits.Files, window})
+	b, err := json.Marshal(hello{version, c.limits.Body, c.limits.Files, window, c.api})
 	if err != nil {
 		return err
 	}
@@ -160,7 +174,7 @@ func (c *Conn) meet() error {
 		return fmt.Errorf("%w: hello: %w", errProtocol, err)
 	}
 	if c.peer.Version != version {
-		return fmt.Errorf("%w: peer speaks version %d, this side %d", errProtocol, c.peer.Version, version)
+		return otherVersion(c.peer.Version)
 	}
 	if c.peer.Body <= 0 || c.peer.Files < 0 || c.peer.Window <= 0 {
 		return fmt.Errorf("%w: hello %s", errProtocol, f.body)

@@ -46,7 +46,7 @@
 // descriptor, it is the descriptor's place in its frame, from 0, or null.
 //
 //	kind       sent by  body
-//	1  hello   both     {"ipc":1,"body":N,"files":N,"window":N}
+//	1  hello   both     {"ipc":1,"body":N,"files":N,"window":N[,"api":N]}
 //	2  call    client   METHOD[ MICROSECONDS]\nPARAMETERS
 //	3  result  server   JSON
 //	4  error   server   {"code":…,"message":…,"also":[…],"op":…,"object":…,"errno":…}
@@ -58,8 +58,9 @@
 //
 // Each side sends a hello as its first frame without waiting for the other's.
 // It tells the version of the wire, the longest body and the largest number of
-// descriptors that the side takes, and the window, see below. Unknown fields are
-// ignored; a different version ends the connection. A client may send calls
+// descriptors that the side takes, and the window, see below; a server's also tells
+// the version of its methods, if they have one. Unknown fields are ignored; a
+// different version of the wire ends the connection. A client may send calls
 // behind its hello before it has the server's, with bodies of at most 16384 bytes
 // and at most 8 descriptors: every server takes those. A server sends its hello
 // before it reads, so a connection that ends without one has executed no call.

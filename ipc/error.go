@@ -24,6 +24,7 @@ const (
 	CodeInvalid       = "invalid"        // fs.ErrInvalid, and parameters that do not decode
 	CodeUnsupported   = "unsupported"    // errors.ErrUnsupported
 	CodeNoMethod      = "no_method"      // the server does not have the method; errors.ErrUnsupported too
+	CodeNoField       = "no_field"       // nor something in its parameters; fs.ErrInvalid and errors.ErrUnsupported too
 	CodeClosed        = "closed"         // fs.ErrClosed
 	CodeCanceled      = "canceled"       // context.Canceled
 	CodeDeadline      = "deadline"       // context.DeadlineExceeded, os.ErrDeadlineExceeded
@@ -31,6 +32,7 @@ const (
 	CodeUnexpectedEOF = "unexpected_eof" // io.ErrUnexpectedEOF
 	CodeTooLarge      = "too_large"      // a frame beyond the receiver's limits
 	CodeUnavailable   = "unavailable"    // not executed: the server drains or is at its limit; try again
+	CodeSilent        = "silent"         // beside CodeUnavailable: the server is there and has not greeted in time
 	CodeInternal      = "internal"       // everything else
 )
 

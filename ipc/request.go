@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -33,15 +34,19 @@ type Request struct {
 	more   chan struct{} // a token when credit has grown; nil until somebody waits
 }
 
-// Decode stores the parameters in v, a pointer. Fields that v does not have and
-// strings that are not UTF-8 are an error, so that nothing a client asks for is
-// ignored or changed.
+// Decode stores the parameters in v, a pointer. Fields that v does not have, of
+// [CodeNoField], and strings that are not UTF-8 are an error, so that nothing a client
+// asks for is ignored or changed.
 func (r *Request) Decode(v any) error {
-	if err := decodeStrict(r.Params, v); err != nil {
-		return &Error{Code: CodeInvalid, Op: "decode", Object: r.Method,
-			Message: fmt.Sprintf("parameters of %s: %v", r.Method, err)}
+	err := decodeStrict(r.Params, v)
+	if err == nil {
+		return nil
 	}
-	return nil
+	e := &Error{Code: CodeInvalid, Op: "decode", Object: r.Method, Message: fmt.Sprintf("parameters of %s: %v", r.Method, err)}
+	if strings.HasPrefix(err.Error(), "json: unknown field ") { // it has no type
+		e.Code, e.Also = CodeNoField, []string{CodeInvalid, CodeUnsupported}
+	}
+	return e
 }
 
 // Emit sends one item of a stream, and waits while the client is slow. The

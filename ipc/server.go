@@ -16,6 +16,10 @@ import (
 type Server struct {
 	Handler Handler
 
+	// API, if not 0, is the version of the methods that Handler has. It is told to
+	// every client, see [Client.API], and decides nothing here.
+	API int
+
 	// Admit, if set, is asked once for each connection, and Allow once for each
 	// call, before its parameters are decoded. A connection that is not
 	// admitted is closed without a word; a call that is not allowed is answered
@@ -211,6 +215,7 @@ func (s *Server) begin(ctx context.Context, c *Conn) (ss *session, turn time.Dur
 			return nil, 0, err
 		}
 	}
+	c.api = s.API
 	ss = &session{server: s, conn: c, peer: p, ctx: ctx, calls: map[uint64]*Request{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,7 +2,7 @@
 // [Control], with its generated client and server.
 //
 // The run loop outlives the daemon, so both may be of different releases:
-// fields and methods are only ever added.
+// fields and methods are only ever added, see [Version].
 package control
 
 import (

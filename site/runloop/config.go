@@ -1,6 +1,7 @@
 package runloop
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,7 +35,11 @@ func readConfig(r io.Reader) (Config, error) {
 	if len(b) > maxConfig {
 		return c, fmt.Errorf("configuration of more than %d bytes: %w", maxConfig, fs.ErrInvalid)
 	}
-	if err := json.Unmarshal(b, &c); err != nil {
+	// What it does not know it must not leave out: it is of an older release than the
+	// engine that starts it.
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
 		return c, fmt.Errorf("configuration: %w", err)
 	}
 	for name, path := range map[string]string{"dir": c.Dir, "log_path": c.LogPath} {

@@ -153,6 +153,7 @@ func devNull() (stderr *os.File, err error) {
 func (l *loop) serve(listener net.Listener, starter *ipc.Conn, configured <-chan struct{}) {
 	s := &ipc.Server{
 		Handler: control.ControlHandler(l),
+		API:     control.Version,
 		Admit:   admit,
 		Panic: func(method string, value any, stack []byte) {
 			l.output(logfile.Note, fmt.Appendf(nil, "run loop: %s: panic: %v\n%s", method, value, stack))

@@ -248,7 +248,7 @@ func TestBadPlaces(t *testing.T) {
 		`{"from":1,"to":[]}`, `{"from":0,"to":[7]}`, `{"from":-1}`, `{"from":"0"}`, `{"from":0,"to":[0],"more":1}`,
 	} {
 		_, err := c.Call(t.Context(), MethodOrdersCopy, json.RawMessage(params), []*os.File{w}, nil)
-		if ipc.CodeOf(err) != ipc.CodeInvalid {
+		if !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("%s: %v", params, err)
 		}
 	}
@@ -275,7 +275,7 @@ func TestVersions(t *testing.T) {
 	if err := newer.Nothing(t.Context()); ipc.CodeOf(err) != ipc.CodeNoMethod {
 		t.Error(err)
 	}
-	if _, err := newer.Run(t.Context(), Command{Limit: 1}); ipc.CodeOf(err) != ipc.CodeInvalid {
+	if _, err := newer.Run(t.Context(), Command{Limit: 1}); ipc.CodeOf(err) != ipc.CodeNoField {
 		t.Errorf("a field that the server does not know is ignored: %v", err)
 	}
 }
