@@ -44,6 +44,7 @@ func (a *App) exec(ctx context.Context, e api.Engine, name string, opt api.ExecO
 		return err
 	}
 	defer s.close()
+	s.mortal = true
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := s.begin(); err != nil {
@@ -103,6 +104,7 @@ func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy, r
 		return err
 	}
 	defer s.close()
+	s.mortal = !proxy
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	wait := a.wait(ctx, c.ID)

@@ -36,8 +36,11 @@ type streams struct {
 	detached chan struct{} // closed by the detach keys
 	drained  chan struct{} // closed when all output was shown
 
+	mortal bool // signals end this program: nobody else takes them
+
 	mu    sync.Mutex
 	saved *term.State // of the terminal here, while it is raw
+	fatal chan os.Signal
 
 	winch  chan os.Signal
 	told   api.Size       // of the window, when the engine was asked
@@ -108,7 +111,34 @@ func (s *streams) begin() error {
 		return fmt.Errorf("prepare terminal: %w", err)
 	}
 	s.saved = saved
+	s.guard()
 	return nil
+}
+
+// guard sees to it that no signal ends the program before the terminal is restored:
+// that of a write to a pipe that nobody reads, and where they are not forwarded those
+// that others send.
+func (s *streams) guard() {
+	fatal := make(chan os.Signal, 1)
+	s.fatal = fatal
+	signal.Notify(fatal, syscall.SIGPIPE)
+	if s.mortal {
+		signal.Notify(fatal, forwarded[:]...)
+	}
+	go func() {
+		defer s.rescue()
+		sig, ok := <-fatal
+		if !ok {
+			return
+		}
+		s.restore()
+		signal.Reset(sig)
+		if sig == syscall.SIGPIPE { // which ends a Go program by the write only: os/signal
+			fmt.Fprintln(s.app.Stdout)
+			return
+		}
+		_ = syscall.Kill(os.Getpid(), sig.(syscall.Signal)) // always possible
+	}()
 }
 
 // restore gives the terminal back as it was. It may be called at any time and
@@ -123,6 +153,8 @@ func (s *streams) restore() {
 		s.app.complain(fmt.Errorf("restore terminal: %w", err))
 	}
 	s.saved = nil
+	signal.Stop(s.fatal)
+	close(s.fatal)
 }
 
 // rescue, deferred, restores the terminal before a panic ends the program.
