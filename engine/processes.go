@@ -38,3 +38,23 @@ func (e *Engine) ContainerProcesses(ctx context.Context, name string) ([]api.Pro
 	}
 	return list, nil
 }
+
+// ContainerUsage implements api.Containers.
+func (e *Engine) ContainerUsage(ctx context.Context, name string) (api.Usage, error) {
+	c, loop, err := e.running(ctx, name)
+	if err != nil {
+		return api.Usage{}, fmt.Errorf("usage: %w", err)
+	}
+	st, err := loop.Control.State(ctx)
+	if err != nil {
+		return api.Usage{}, fmt.Errorf("usage of container %s: %w", c.name(), askError(loop, err))
+	}
+	u, err := e.host.Usage(e.hostSpec(c), st.PIDs)
+	if err != nil {
+		return api.Usage{}, fmt.Errorf("usage of container %s: %w", c.name(), err)
+	}
+	return api.Usage{
+		CPUTime: u.CPU.Seconds(), Memory: u.Memory, Processes: u.Processes, Threads: u.Threads,
+		Read: u.IO.Read, Written: u.IO.Written, Rates: (*api.Rates)(u.Rates), Missing: u.Missing,
+	}, nil
+}

@@ -75,7 +75,7 @@ const maxAncestors = 1 << 16
 // container that a process is in: the parent of its parents that the run loop started.
 func rootOf(loop, pid int) (*os.File, error) {
 	for range maxAncestors {
-		dir, err := os.OpenFile("/proc/"+strconv.Itoa(pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		dir, err := openProc(pid)
 		if err != nil {
 			return nil, err
 		}
@@ -100,6 +100,12 @@ func rootOf(loop, pid int) (*os.File, error) {
 		return os.NewFile(uintptr(fd), dir.Name()+"/root"), nil
 	}
 	return nil, fmt.Errorf("process %d has no run loop above it: %w", pid, fs.ErrNotExist)
+}
+
+// openProc opens the directory of proc(5) of a process, which is that process's also
+// when its number has become another's.
+func openProc(pid int) (*os.File, error) {
+	return os.OpenFile("/proc/"+strconv.Itoa(pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
 // ancestry reads the parent of a process, and whether it is the first of its pid

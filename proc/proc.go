@@ -24,5 +24,14 @@ type Process struct {
 	Threads int
 }
 
+// IO is what a process has read from storage and made to be written to it, in bytes,
+// with its children that have ended and that it has waited for.
+type IO struct{ Read, Written int64 }
+
+// ReadIO looks at what a process has read and written. The error matches
+// fs.ErrNotExist when there is none, and errors.ErrUnsupported where the kernel does
+// not count it: FreeBSD counts operations, and bytes of jails only (rctl(4)).
+func ReadIO(pid int) (IO, error) { return readIO(pid) }
+
 // Read looks at a process. The error matches fs.ErrNotExist when there is none.
 func Read(pid int) (Process, error) { return read(pid) }

@@ -30,3 +30,7 @@ func read(pid int) (Process, error) {
 	}
 	return p, nil
 }
+
+func readIO(pid int) (IO, error) {
+	return IO{}, fmt.Errorf("i/o of process %d: %w: the kernel counts no bytes of processes", pid, errors.ErrUnsupported)
+}

@@ -49,3 +49,23 @@ func readProc(dir string) (Process, error) {
 	p.UID = int(info.Sys().(*syscall.Stat_t).Uid)
 	return p, nil
 }
+
+func readIO(pid int) (IO, error) {
+	dir := fmt.Sprintf("/proc/%d", pid)
+	b, err := os.ReadFile(dir + "/io")
+	var io IO
+	switch {
+	case err == nil:
+		io, err = parseIO(string(b))
+	case errors.Is(err, syscall.ESRCH):
+		err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	case errors.Is(err, fs.ErrNotExist):
+		if _, serr := os.Stat(dir); serr == nil {
+			err = fmt.Errorf("%w: the kernel was built without CONFIG_TASK_IO_ACCOUNTING", errors.ErrUnsupported)
+		}
+	}
+	if err != nil {
+		return io, fmt.Errorf("i/o of process %d: %w", pid, err)
+	}
+	return io, nil
+}

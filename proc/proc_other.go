@@ -5,3 +5,5 @@ package proc
 import "errors"
 
 func read(int) (Process, error) { return Process{}, errors.ErrUnsupported }
+
+func readIO(int) (IO, error) { return IO{}, errors.ErrUnsupported }

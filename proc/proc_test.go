@@ -56,6 +56,45 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
+// What a process makes to be written is counted, and that of its children once it
+// has waited for them.
+func TestReadIO(t *testing.T) {
+	before, err := ReadIO(os.Getpid())
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("nothing is counted here: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("sh", "-c", "dd if=/dev/zero of="+dir+"/x bs=4096 count=256 2>&1").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	after, err := ReadIO(os.Getpid())
+	if n := after.Written - before.Written; err != nil || n != 0 && n < 1<<20 || after.Read < before.Read { // 0: a file system in memory
+		t.Errorf("%+v, then %+v, %v", before, after, err)
+	}
+	cmd := exec.Command("true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadIO(cmd.Process.Pid); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
+func TestParseIO(t *testing.T) {
+	io, err := parseIO("rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 6\ncancelled_write_bytes: 7\n")
+	if err != nil || io != (IO{5, 6}) {
+		t.Errorf("%+v, %v", io, err)
+	}
+	for _, bad := range []string{"", "read_bytes: 1\n", "read_bytes: x\nwrite_bytes: 1\n"} {
+		if _, err := parseIO(bad); err == nil {
+			t.Errorf("%q was read", bad)
+		}
+	}
+}
+
 func TestParseArgs(t *testing.T) {
 	for text, want := range map[string][]string{"": nil, "\x00": nil, "a\x00": {"a"}, "a\x00\x00b c\x00": {"a", "", "b c"}} {
 		if got := parseArgs([]byte(text)); !reflect.DeepEqual(got, want) {
@@ -71,6 +110,7 @@ func FuzzParse(f *testing.F) {
 		_, _, _ = parseStat(string(b), 4096)
 		_, _ = parseKinfo(b, 4096)
 		_, _ = parseBoot(string(b))
+		_, _ = parseIO(string(b))
 		_ = parseArgs(b)
 	})
 }

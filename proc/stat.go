@@ -67,3 +67,28 @@ func parseBoot(text string) (time.Time, error) {
 	}
 	return time.Time{}, fmt.Errorf("time of boot: %w in /proc/stat", fs.ErrNotExist)
 }
+
+// parseIO reads /proc/PID/io, proc_pid_io(5).
+func parseIO(text string) (io IO, err error) {
+	found := 0
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		var to *int64
+		switch key {
+		case "read_bytes":
+			to = &io.Read
+		case "write_bytes":
+			to = &io.Written
+		default:
+			continue
+		}
+		if *to, err = strconv.ParseInt(value, 10, 64); err != nil {
+			return io, fmt.Errorf("io %q: %w", line, err)
+		}
+		found++
+	}
+	if found != 2 {
+		return io, fmt.Errorf("io %q: %w: no bytes", text, fs.ErrInvalid)
+	}
+	return io, nil
+}

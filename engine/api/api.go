@@ -101,6 +101,8 @@ type Containers interface {
 	CopyToContainer(ctx context.Context, name string, opt CopyTo) (notes []string, err error)
 	// ContainerProcesses lists what lives of main and its descendants, by pid.
 	ContainerProcesses(ctx context.Context, name string) ([]Process, error)
+	// ContainerUsage tells what a running container uses.
+	ContainerUsage(ctx context.Context, name string) (Usage, error)
 	// ListContainers lists containers, newest first.
 	ListContainers(ctx context.Context, opt ListOptions) ([]Container, error)
 	// InspectContainer returns one container.

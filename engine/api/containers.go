@@ -272,3 +272,25 @@ type Process struct {
 	Name    string    `json:"name"`           // of the program
 	Args    []string  `json:"args,omitempty"` // none of a zombie
 }
+
+// Usage is what a running container uses, commands that were exec'ed included.
+type Usage struct {
+	CPUTime   float64 `json:"cpu_time"` // seconds of processor time since its start
+	Memory    int64   `json:"memory"`   // bytes: what is counted against a limit, where that is done, else what is resident, added up
+	Processes int     `json:"processes"`
+	Threads   int     `json:"threads"`
+	Read      int64   `json:"read"`    // bytes read from storage since its start
+	Written   int64   `json:"written"` // bytes written
+	// Rates are averages of the kernel over the last second or so, where it tells
+	// these: FreeBSD, which does not add up what was read and written.
+	Rates *Rates `json:"rates,omitempty"`
+	// Missing tells what is not known of this, and why: "io".
+	Missing map[string]string `json:"missing,omitempty"`
+}
+
+// Rates are amounts of use per time.
+type Rates struct {
+	CPU     float64 `json:"cpu"`     // percent of one processor
+	Read    int64   `json:"read"`    // bytes per second
+	Written int64   `json:"written"` // bytes per second
+}

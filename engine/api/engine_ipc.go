@@ -31,6 +31,7 @@ const (
 	MethodContainersCopyFromContainer  = "Containers.CopyFromContainer"
 	MethodContainersCopyToContainer    = "Containers.CopyToContainer"
 	MethodContainersContainerProcesses = "Containers.ContainerProcesses"
+	MethodContainersContainerUsage     = "Containers.ContainerUsage"
 	MethodContainersListContainers     = "Containers.ListContainers"
 	MethodContainersInspectContainer   = "Containers.InspectContainer"
 	MethodImagesPullImage              = "Images.PullImage"
@@ -93,6 +94,7 @@ func EngineMethods() []string {
 		MethodContainersCopyFromContainer,
 		MethodContainersCopyToContainer,
 		MethodContainersContainerProcesses,
+		MethodContainersContainerUsage,
 		MethodContainersListContainers,
 		MethodContainersInspectContainer,
 		MethodImagesPullImage,
@@ -182,6 +184,8 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineContainersCopyToContainerServe(ctx, impl, r)
 		case MethodContainersContainerProcesses:
 			return engineContainersContainerProcessesServe(ctx, impl, r)
+		case MethodContainersContainerUsage:
+			return engineContainersContainerUsageServe(ctx, impl, r)
 		case MethodContainersListContainers:
 			return engineContainersListContainersServe(ctx, impl, r)
 		case MethodContainersInspectContainer:
@@ -900,6 +904,41 @@ func engineContainersContainerProcessesServe(ctx context.Context, impl Engine, r
 		return nil, nil, err
 	}
 	out := engineContainersContainerProcessesOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type engineContainersContainerUsageIn struct {
+	Name string `json:"name"`
+}
+
+type engineContainersContainerUsageOut struct {
+	Result Usage `json:"result"`
+}
+
+// ContainerUsage calls Containers.ContainerUsage.
+func (c EngineClient) ContainerUsage(ctx context.Context, name string) (Usage, error) {
+	in := engineContainersContainerUsageIn{
+		Name: name,
+	}
+	var out engineContainersContainerUsageOut
+	got, err := c.C.Call(ctx, MethodContainersContainerUsage, in, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineContainersContainerUsageServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	var in engineContainersContainerUsageIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.ContainerUsage(ctx, in.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineContainersContainerUsageOut{
 		Result: res0,
 	}
 	return out, nil, nil

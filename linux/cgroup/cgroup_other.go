@@ -5,6 +5,7 @@ package cgroup
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Group is a directory of the cgroup2 hierarchy.
@@ -72,3 +73,9 @@ func (l Devices) Limit(string) error { return errors.ErrUnsupported }
 
 // Allow returns errors.ErrUnsupported.
 func (d Device) Allow(string) error { return errors.ErrUnsupported }
+
+// CPUTime returns errors.ErrUnsupported.
+func CPUTime(string) (time.Duration, error) { return 0, errors.ErrUnsupported }
+
+// MemoryUse returns errors.ErrUnsupported.
+func MemoryUse(string, int) (int64, error) { return 0, errors.ErrUnsupported }

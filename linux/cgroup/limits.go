@@ -90,13 +90,17 @@ func versionOne(mountinfo io.Reader, controller string) (string, error) {
 // oomKills reads how many processes the kernel has killed because a limit of
 // memory was reached: memory.events, or memory.oom_control of version 1.
 func oomKills(text string) int {
+	n, _ := number(text, "oom_kill")
+	return int(n)
+}
+
+// number finds a value in a file of lines KEY VALUE.
+func number(text, key string) (int64, bool) {
 	for line := range strings.Lines(text) {
-		if v, ok := strings.CutPrefix(line, "oom_kill "); ok {
-			n, err := strconv.Atoi(strings.TrimSpace(v))
-			if err == nil {
-				return n
-			}
+		if v, ok := strings.CutPrefix(line, key+" "); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
+			return n, err == nil
 		}
 	}
-	return 0
+	return 0, false
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,4 +159,40 @@ func write(path, value string) error {
 	}
 	_, err = f.WriteString(value)
 	return errors.Join(err, f.Close())
+}
+
+// CPUTime is the processor time that a group of version 2 and those below it have
+// used, with what has ended.
+func CPUTime(dir string) (time.Duration, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "cpu.stat"))
+	if err != nil {
+		return 0, fmt.Errorf("cgroup: %w", err)
+	}
+	us, ok := number(string(b), "usage_usec")
+	if !ok {
+		return 0, fmt.Errorf("cgroup %s: cpu.stat has no usage: %w", dir, errors.ErrUnsupported)
+	}
+	return time.Duration(us) * time.Microsecond, nil
+}
+
+// MemoryUse is the memory that a group uses which a controller counts, in bytes,
+// without the pages of files that can be dropped at once.
+func MemoryUse(dir string, version int) (int64, error) {
+	current, inactive := "memory.current", "inactive_file"
+	if version == 1 {
+		current, inactive = "memory.usage_in_bytes", "total_inactive_file"
+	}
+	b, err := os.ReadFile(filepath.Join(dir, current))
+	if err != nil {
+		return 0, fmt.Errorf("cgroup: %w", err)
+	}
+	all, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("cgroup %s: %s: %w", dir, current, err)
+	}
+	if b, err = os.ReadFile(filepath.Join(dir, "memory.stat")); err != nil {
+		return 0, fmt.Errorf("cgroup: %w", err)
+	}
+	files, _ := number(string(b), inactive)
+	return max(0, all-files), nil
 }

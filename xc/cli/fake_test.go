@@ -69,6 +69,7 @@ type fake struct {
 	root       string
 	events     []api.Event
 	eventCalls []api.EventOptions
+	read       int64 // by containers
 
 	waits, attached chan struct{} // told of each call
 }
@@ -365,6 +366,26 @@ func (f *fake) ContainerProcesses(_ context.Context, name string) ([]api.Process
 		{PID: 7, Parent: 1, State: "S", Threads: 2, CPU: 1.5, Memory: 2_000_000, Started: started, Name: "sh", Args: []string{"sh", "-c", "a\x1bb"}},
 		{PID: 9, Parent: 7, UID: 5, State: "Z", Threads: 1, Started: started, Name: "true"},
 	}, nil
+}
+
+// ContainerUsage says that a megabyte was read since it was last asked. db is on a
+// system that tells rates, and dark on one that tells neither.
+func (f *fake) ContainerUsage(_ context.Context, name string) (api.Usage, error) {
+	c, err := f.find(name)
+	if err != nil {
+		return api.Usage{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.read += 1_000_000
+	u := api.Usage{CPUTime: 1.5, Memory: 2_000_000, Processes: 2, Threads: 3, Read: f.read, Written: 7}
+	switch c.Name {
+	case "db":
+		u.Rates = &api.Rates{CPU: 12.5, Read: 5000, Written: 6000}
+	case "dark":
+		u.Missing = map[string]string{"io": "nobody counts"}
+	}
+	return u, nil
 }
 
 func (f *fake) KillContainer(_ context.Context, name, signal string) error {
