@@ -239,6 +239,37 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// Who follows and sleeps while what it has not read is rotated away is told so.
+func TestFollowerThatIsTooSlow(t *testing.T) {
+	w := &logfile.Writer{Path: filepath.Join(t.TempDir(), "log"), MaxBytes: 400, MaxFiles: 2}
+	defer w.Close()
+	write := func(from, to int) {
+		for i := from; i < to; i++ {
+			w.Write(logfile.Stdout, at(i), fmt.Appendf(nil, "line %d\n", i))
+		}
+	}
+	write(0, 3)
+	ended := make(chan struct{})
+	var got []string
+	notes := 0
+	err := logfile.Read(t.Context(), w.Path, logfile.Query{Follow: ended}, func(r logfile.Record) error {
+		if r.Stream == logfile.Note {
+			notes++
+			return nil
+		}
+		got = append(got, string(r.Data))
+		switch len(got) {
+		case 1:
+			write(3, 103)
+			close(ended)
+		}
+		return nil
+	})
+	if err != nil || notes != 1 || got[2] != "line 2\n" || got[len(got)-1] != "line 102\n" || len(got) > 50 {
+		t.Errorf("%d notes, %q, %v", notes, got, err)
+	}
+}
+
 func TestFollowEndsWithItsContextAndItsReader(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -27,7 +27,8 @@ const pollInterval = 100 * time.Millisecond
 // Read calls emit for the records chosen, oldest first, and returns the
 // error that emit returns. Lines that are no records are passed over; a log
 // that does not exist is empty. Rotation while it reads loses nothing, as
-// long as a file is not removed before its turn.
+// long as a file is not removed before its turn: who follows is told of that by
+// a record of the stream [Note].
 func Read(ctx context.Context, path string, q Query, emit func(Record) error) error {
 	files, err := openAll(path)
 	if err != nil {
@@ -172,17 +173,27 @@ func (r *reader) findNewer() (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	newer := all
 	for i, f := range all {
 		if info, err := f.Stat(); err == nil && os.SameFile(mine, info) {
-			newer = all[i+1:]
 			(&reader{files: all[:i+1]}).close()
-			break
+			r.files = append(r.files, all[i+1:]...)
+			return len(r.files) > 1, nil
 		}
 	}
-	r.files = append(r.files, newer...)
-	return len(newer) > 0, nil
+	// What was rotated away is still there to be read, and what came after it may
+	// not have been: then it is the oldest that is missing.
+	err = r.readFile()
+	r.next()
+	r.files = append(r.files, all...)
+	if err == nil && len(all) > 0 {
+		err = r.emit(Record{Time: time.Now().UTC(), Stream: Note, Data: []byte(skipped)})
+	}
+	return len(all) > 0, err
 }
+
+// skipped is said to a follower who reads so slowly that a file was removed
+// before its turn.
+const skipped = "output was skipped: it was written, and removed by rotation, faster than it was read\n"
 
 // readFile emits the complete lines of files[0] up to its present end.
 func (r *reader) readFile() error {
