@@ -91,6 +91,11 @@ func (l *chaosLife) create() error {
 			return err
 		})
 	}
+	if err == nil {
+		l.mu.Lock()
+		l.ids = append(l.ids, l.id)
+		l.mu.Unlock()
+	}
 	return err
 }
 

@@ -112,7 +112,8 @@ type chaos struct {
 	loops   int // run loops killed
 	lives   int
 	lost    int
-	stopped bool // by a failure
+	ids     []string // of those that were made
+	stopped bool     // by a failure
 }
 
 func (c *chaos) failf(format string, args ...any) {
@@ -305,6 +306,7 @@ func (c *chaos) settle() {
 	if err != nil || len(list) > 0 {
 		t.Errorf("containers are left: %+v, %v", list, err)
 	}
+	c.checkEvents(e)
 	closeClean(t, e)
 	out, err := exec.Command("ps", "axww", "-o", "args").Output()
 	if err != nil {
@@ -322,6 +324,28 @@ func (c *chaos) settle() {
 		}
 		for _, entry := range entries {
 			t.Errorf("%s/%s is left", sub, entry.Name())
+		}
+	}
+}
+
+// checkEvents looks that what happened to each container was told once, and in order.
+func (c *chaos) checkEvents(e api.Engine) {
+	told := map[string]string{}
+	for ev, err := range e.Events(c.t.Context(), api.EventOptions{Filters: []string{"type=container"}}) {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		switch ev.Action {
+		case api.EventCreate, api.EventStart, api.EventExit, api.EventLost, api.EventRemove:
+			told[ev.Object] += ev.Action + " "
+		}
+	}
+	for _, id := range c.ids {
+		switch told[id] {
+		case "create start exit remove ", "create start lost remove ":
+		case "create exit remove ": // main was not started
+		default:
+			c.t.Errorf("of container %s is told: %s", id, told[id])
 		}
 	}
 }

@@ -224,7 +224,8 @@ func TestIntegrationCopyToAHostileContainer(t *testing.T) {
 	script := fmt.Sprintf(`cd /tmp; mkdir real real/sub; echo up
 while :; do
 	ln -s %s sub; rm -f sub; mkdir sub; rm -rf sub; ln -s %s%s sub; rm -f sub; ln -s real/sub sub; rm -f sub
-done`, victim, up, victim[1:])
+	mkdir sub; mv sub moved; ln -s %s sub; rm -f sub; mv moved sub; mv real /away; ln -s / real; rm -f real; mv /away real; rm -rf sub
+done`, victim, up, victim[1:], up)
 	c := start(t, e, api.ContainerSpec{Name: "hostile", Image: "root", Command: []string{"sh", "-c", script}})
 	waitLog(t, e, c.ID, "up\n")
 	ok := 0
@@ -253,5 +254,46 @@ done`, victim, up, victim[1:])
 	}
 	if ok == 0 {
 		t.Error("nothing could be copied at all")
+	}
+}
+
+// One copies to and from what a running container sees: its volumes, its read-only
+// mounts, its file systems in memory; what cannot be written to says so.
+func TestIntegrationCopyMounts(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	ctx := t.Context()
+	host := t.TempDir()
+	if err := os.WriteFile(filepath.Join(host, "h"), []byte("host"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	start(t, e, api.ContainerSpec{Name: "m", Image: "root", ReadOnly: true, Command: []string{"sleep", "1000"}, Mounts: []api.Mount{
+		{Type: api.MountVolume, Source: "data", Destination: "/v"}, {Source: host, Destination: "/ro", ReadOnly: true},
+		{Type: api.MountTmpfs, Destination: "/mem"}, {Source: host, Destination: "/v/deep"},
+	}})
+	for _, tc := range []struct {
+		into string
+		want error
+	}{{"/v", nil}, {"/mem", nil}, {"/v/deep", nil}, {"/ro", syscall.EROFS}, {"/", syscall.EROFS}, {"/tmp", syscall.EROFS}} {
+		_, err := e.CopyToContainer(ctx, "m", api.CopyTo{Path: tc.into, Archive: archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "f", Uid: 12, Gid: 13}), Owners: true})
+		if !errors.Is(err, tc.want) || err != nil && !strings.Contains(err.Error(), "read-only") {
+			t.Errorf("into %s: %v, want %v", tc.into, err, tc.want)
+		}
+		if tc.want != nil {
+			continue
+		}
+		const look = `test "$(cat "$1"/f)" = "content of f" && test "$(ls -ln "$1"/f | tr -s ' ' | cut -d' ' -f3,4)" = "12 13"`
+		if exit, err := e.ExecContainer(ctx, "m", api.ExecOptions{Args: []string{"sh", "-c", look, "sh", tc.into}}); err != nil || exit.Code != 0 {
+			t.Errorf("%s as the container sees it: %+v, %v", tc.into, exit, err)
+		}
+		if got, err := copied(t, e, "m", api.CopyFrom{Path: tc.into + "/f"}); err != nil || strings.Join(got, "|") != "f 644 12 content of f" {
+			t.Errorf("from %s: %q, %v", tc.into, got, err)
+		}
+	}
+	if got, err := copied(t, e, "m", api.CopyFrom{Path: "/v", As: "."}); err != nil || !slices.Contains(got, "deep/h 644 0 host") || !slices.Contains(got, "f 644 12 content of f") {
+		t.Errorf("from the volume: %q, %v", got, err)
+	}
+	if got, err := copied(t, e, "m", api.CopyFrom{Path: "/ro/h"}); err != nil || strings.Join(got, "|") != "h 644 0 host" {
+		t.Errorf("from a read-only mount: %q, %v", got, err)
 	}
 }

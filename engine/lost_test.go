@@ -65,6 +65,10 @@ func TestIntegrationRunLoopKilled(t *testing.T) {
 			})
 		}
 	}
+	const want = "l.start l.lost(137) l.start l.lost(137)"
+	if got := happened(t, e, api.EventOptions{Filters: []string{"container=l", "action=start", "action=exit", "action=lost"}}); got != want {
+		t.Errorf("told %s, want %s", got, want)
+	}
 }
 
 // A container that removes itself and never ran is remembered by its id, too.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/joyboyid/xc/internal/testns"
@@ -79,7 +80,7 @@ func naive(arg string, confined bool) int {
 	root := o.Root
 	var err error
 	if confined {
-		_, err = enter(root, false)
+		_, err = o.enter()
 		root = ""
 	}
 	r := tar.NewReader(os.Stdin)
@@ -195,13 +196,13 @@ func TestProbeReachesNothing(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	dir := open(t, root)
+	dir := openDir(t, root)
 	if _, err := child(t, "probe").UnpackTo(context.Background(), dir, strings.NewReader("")); err != nil {
 		t.Errorf("in an open directory: %v", err)
 	}
 }
 
-func open(t *testing.T, dir string) *os.File {
+func openDir(t *testing.T, dir string) *os.File {
 	t.Helper()
 	f, err := os.Open(dir)
 	if err != nil {
@@ -223,7 +224,7 @@ func TestChildUnpacksTo(t *testing.T) {
 	c.Into, c.Plain, c.Merge = "into", true, true
 	plain := layer(t, &tar.Header{Name: "d/", Typeflag: tar.TypeDir}, &tar.Header{Name: "d/f"}, &tar.Header{Name: "d/.wh.f"}, &tar.Header{Name: "hard", Typeflag: tar.TypeLink, Linkname: "d/f"})
 	for range 2 { // the second time all is there
-		_, err := c.UnpackTo(context.Background(), open(t, root), bytes.NewReader(plain))
+		_, err := c.UnpackTo(context.Background(), openDir(t, root), bytes.NewReader(plain))
 		skipUnconfinable(t, err)
 		if err != nil {
 			t.Fatal(err)
@@ -236,7 +237,7 @@ func TestChildUnpacksTo(t *testing.T) {
 		t.Error(err)
 	}
 	for what, h := range map[string]*tar.Header{"a file over a directory": {Name: "d"}, "a directory over a file": {Name: "d/f/", Typeflag: tar.TypeDir}} {
-		if _, err := c.UnpackTo(context.Background(), open(t, root), bytes.NewReader(layer(t, h))); !errors.Is(err, fs.ErrExist) {
+		if _, err := c.UnpackTo(context.Background(), openDir(t, root), bytes.NewReader(layer(t, h))); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -262,24 +263,92 @@ func TestResolverThatFollows(t *testing.T) {
 				return []*tar.Header{{Name: "h", Typeflag: tar.TypeLink, Linkname: "../secret"}, {Name: "h"}}
 			},
 		} {
-			root := roots(t)
-			secret := filepath.Join(filepath.Dir(root), "secret")
-			_, err := child(t, how).Unpack(context.Background(), root, bytes.NewReader(layer(t, escape(secret)...)))
-			skipUnconfinable(t, err)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := os.ReadFile(secret)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if reached := string(got) != "secret"; reached != (how == "naive-at-large") {
-				t.Errorf("%s, %s: the secret is %q", how, what, got)
-			}
-			if left, err := os.ReadDir(filepath.Dir(root)); err != nil || len(left) != 2 {
-				t.Errorf("%s, %s: beside the root: %v, %v", how, what, left, err)
+			for _, open := range []bool{false, true} {
+				root := roots(t)
+				secret := filepath.Join(filepath.Dir(root), "secret")
+				data := bytes.NewReader(layer(t, escape(secret)...))
+				var err error
+				if open {
+					_, err = child(t, how).UnpackTo(context.Background(), openDir(t, root), data)
+				} else {
+					_, err = child(t, how).Unpack(context.Background(), root, data)
+				}
+				skipUnconfinable(t, err)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := os.ReadFile(secret)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if reached := string(got) != "secret"; reached != (how == "naive-at-large") {
+					t.Errorf("%s, %s, open %v: the secret is %q", how, what, open, got)
+				}
+				if left, err := os.ReadDir(filepath.Dir(root)); err != nil || len(left) != 2 {
+					t.Errorf("%s, %s, open %v: beside the root: %v, %v", how, what, open, left, err)
+				}
 			}
 		}
+	}
+}
+
+// TestRootThatIsRearranged: somebody who lives in the root moves the directory that is
+// unpacked into, and puts links in its place and in that of what the archive has in it.
+// Whatever of that is met, it is inside the root.
+func TestRootThatIsRearranged(t *testing.T) {
+	root := roots(t)
+	top := filepath.Dir(root)
+	for _, dir := range []string{"into/sub", "other"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := make(chan struct{})
+	var attacker sync.WaitGroup
+	attacker.Go(func() {
+		at := func(name string) string { return filepath.Join(root, name) }
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			// Errors are part of the game: the child makes files meanwhile.
+			target := []string{"..", "../..", top, "/", "other"}[n%5]
+			_ = os.Rename(at("into/sub"), at("other/sub"))
+			_ = os.Symlink(target, at("into/sub"))
+			_ = os.Rename(at("into"), at("moved"))
+			_ = os.Symlink(target, at("into"))
+			_ = os.Remove(at("into"))
+			_ = os.Rename(at("moved"), at("into"))
+			_ = os.Remove(at("into/sub"))
+			_ = os.Rename(at("other/sub"), at("into/sub"))
+		}
+	})
+	c := child(t)
+	c.Into, c.Plain, c.Merge = "into", true, true
+	data := layer(t, &tar.Header{Name: "secret"}, &tar.Header{Name: "sub/", Typeflag: tar.TypeDir}, &tar.Header{Name: "sub/secret"},
+		&tar.Header{Name: "sub/x/", Typeflag: tar.TypeDir}, &tar.Header{Name: "sub/x/secret"}, &tar.Header{Name: "sub/../secret"})
+	data2 := layer(t, &tar.Header{Name: "secret"}, &tar.Header{Name: "sub/", Typeflag: tar.TypeDir}, &tar.Header{Name: "sub/secret"})
+	done := 0
+	for i := range 60 {
+		archive := [][]byte{data, data2}[i%2]
+		_, err := c.UnpackTo(context.Background(), openDir(t, root), bytes.NewReader(archive))
+		skipUnconfinable(t, err)
+		if err == nil {
+			done++
+		}
+		if got, err := os.ReadFile(filepath.Join(top, "secret")); err != nil || string(got) != "secret" {
+			t.Fatalf("the secret is %q, %v", got, err)
+		}
+	}
+	close(stop)
+	attacker.Wait()
+	if left, err := os.ReadDir(top); err != nil || len(left) != 2 {
+		t.Errorf("beside the root: %v, %v", left, err)
+	}
+	if done == 0 {
+		t.Error("nothing could be unpacked at all")
 	}
 }
 
