@@ -224,15 +224,10 @@ func (e *Engine) running(ctx context.Context, name string) (*container, *host.Lo
 	if err != nil {
 		return nil, nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.loop != nil:
-		return c, c.loop, nil
-	case c.silent != nil:
-		return nil, nil, c.silent
+	if loop := c.running(); loop != nil {
+		return c, loop, nil
 	}
-	return nil, nil, notRunningError(c.name())
+	return nil, nil, c.notRunning()
 }
 
 // notRunningError is an [api.ErrNotRunning] that tells of which container.

@@ -150,6 +150,14 @@ func (c *container) absent() error {
 	return c.silent
 }
 
+// notRunning tells why there is no run loop to ask.
+func (c *container) notRunning() error {
+	if why := c.absent(); why != nil {
+		return why
+	}
+	return notRunningError(c.name())
+}
+
 func (c *container) setAbsent(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -471,7 +471,7 @@ func (e *Engine) KillContainer(ctx context.Context, name, signal string) error {
 		loop = c.initializing()
 	}
 	if loop == nil {
-		return fmt.Errorf("kill container %s: %w", c.name(), notRunningError(c.name()))
+		return fmt.Errorf("kill container %s: %w", c.name(), c.notRunning())
 	}
 	c.acts.RLock()
 	defer c.acts.RUnlock()
