@@ -2,6 +2,7 @@ package ocitar
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io/fs"
@@ -179,6 +180,10 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	bomb := enc.EncodeAll(zeros, nil)
+	var member bytes.Buffer
+	w := gzip.NewWriter(&member)
+	w.Write(zeros[:1<<20])
+	w.Close()
 	for _, c := range []struct {
 		what   string
 		limits Limits
@@ -188,6 +193,7 @@ func TestLimits(t *testing.T) {
 		{"bytes", Limits{Bytes: 5000}, archive(many...)},
 		{"depth", Limits{Depth: 19}, archive(many...)},
 		{"ratio", Limits{}, bomb},
+		{"ratio of gzip", Limits{}, bytes.Repeat(member.Bytes(), 300)},
 		{"window", Limits{Window: 1 << 20}, bomb},
 	} {
 		u := Unpacker{Limits: c.limits}

@@ -17,13 +17,34 @@ const pumpBlocks = 16
 
 // A block is read by two: the consumer and the hasher. The last one frees it.
 type block struct {
-	buf  []byte
-	n    int
+	buf  []byte // the filler's
+	data []byte // what is in it
 	refs atomic.Int32
 }
 
+// A filler puts what comes next into b.data, which may also be nothing. With the last of it,
+// or after that, it returns io.EOF, or what went wrong.
+type filler func(b *block) error
+
+// reading fills blocks by reading r.
+func reading(r io.Reader) filler {
+	return func(b *block) (err error) {
+		if b.buf == nil {
+			b.buf = make([]byte, blockSize)
+		}
+		n := 0
+		for err == nil && n < len(b.buf) { // not io.ReadFull: it replaces the error
+			var m int
+			m, err = r.Read(b.buf[n:])
+			n += m
+		}
+		b.data = b.buf[:n]
+		return err
+	}
+}
+
 // A pump reads ahead in one goroutine, hashes what was read in another, and hands
-// it to its consumer in a third, so that reading (and decompressing), hashing and
+// it to its consumer in a third, so that reading (or decompressing), hashing and
 // writing overlap. Its memory is pumpBlocks blocks.
 type pump struct {
 	free   chan *block // room for all of them: never blocks a giver
@@ -40,8 +61,8 @@ type pump struct {
 	rest []byte
 }
 
-// newPump starts reading r. The goroutines end when r ends, or at Stop.
-func newPump(r io.Reader) *pump {
+// newPump starts filling blocks. The goroutines end when there is no more, or at Stop.
+func newPump(fill filler) *pump {
 	p := &pump{
 		free:   make(chan *block, pumpBlocks),
 		full:   make(chan *block, pumpBlocks),
@@ -53,12 +74,12 @@ func newPump(r io.Reader) *pump {
 	for range pumpBlocks {
 		p.free <- new(block) // its memory comes with its first use: small layers need one
 	}
-	go p.read(r)
+	go p.read(fill)
 	go p.digest()
 	return p
 }
 
-func (p *pump) read(r io.Reader) {
+func (p *pump) read(fill filler) {
 	defer close(p.hash)
 	defer close(p.full)
 	for p.err == nil {
@@ -69,16 +90,8 @@ func (p *pump) read(r io.Reader) {
 			p.err = errStopped
 			return
 		}
-		if b.buf == nil {
-			b.buf = make([]byte, blockSize)
-		}
-		b.n = 0
-		for p.err == nil && b.n < len(b.buf) { // not io.ReadFull: it replaces the error
-			var n int
-			n, p.err = r.Read(b.buf[b.n:])
-			b.n += n
-		}
-		p.count.Add(int64(b.n))
+		p.err = fill(b)
+		p.count.Add(int64(len(b.data)))
 		b.refs.Store(2)
 		p.hash <- b
 		p.full <- b
@@ -91,7 +104,7 @@ func (p *pump) read(r io.Reader) {
 func (p *pump) digest() {
 	defer close(p.hashed)
 	for b := range p.hash {
-		p.sum.Write(b.buf[:b.n])
+		p.sum.Write(b.data)
 		p.release(b)
 	}
 }
@@ -116,7 +129,7 @@ func (p *pump) next(max int64) ([]byte, error) {
 			}
 			return nil, io.EOF
 		}
-		p.cur, p.rest = b, b.buf[:b.n]
+		p.cur, p.rest = b, b.data
 	}
 	b := p.rest
 	if int64(len(b)) > max {
@@ -135,7 +148,7 @@ func (p *pump) Read(dst []byte) (int, error) {
 	return copy(dst, b), err
 }
 
-// Stop has the goroutines end. One that is in a Read of its source ends after it.
+// Stop has the goroutines end. One that is filling a block ends after it.
 func (p *pump) Stop() { close(p.stop) }
 
 // Digest waits until all was hashed; the consumer has seen the end.

@@ -89,7 +89,7 @@ func newSink(w io.Writer, kind Compression, level int) (*sink, error) {
 
 func (s *sink) digest() {
 	for b := range s.hash {
-		s.diff.Write(b.buf[:b.n])
+		s.diff.Write(b.data)
 		s.release(b)
 	}
 }
@@ -110,7 +110,7 @@ func (s *sink) drain(enc io.WriteCloser) {
 	}
 	for b := range s.out {
 		if err == nil {
-			_, werr := w.Write(b.buf[:b.n])
+			_, werr := w.Write(b.data)
 			fail(werr)
 		}
 		s.release(b)
@@ -137,9 +137,9 @@ func (s *sink) space(max int64) ([]byte, error) {
 		if s.cur.buf == nil {
 			s.cur.buf = make([]byte, blockSize)
 		}
-		s.cur.n = 0
+		s.cur.data = s.cur.buf[:0]
 	}
-	b := s.cur.buf[s.cur.n:]
+	b := s.cur.buf[len(s.cur.data):]
 	if int64(len(b)) > max {
 		b = b[:max]
 	}
@@ -148,7 +148,8 @@ func (s *sink) space(max int64) ([]byte, error) {
 
 func (s *sink) advance(n int) {
 	s.size += int64(n)
-	if s.cur.n += n; s.cur.n == len(s.cur.buf) {
+	s.cur.data = s.cur.buf[:len(s.cur.data)+n]
+	if len(s.cur.data) == len(s.cur.buf) {
 		s.flush()
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
-	"github.com/klauspost/compress/gzip"
+	"github.com/joyboyid/xc/ocitar/internal/inflate"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -36,20 +37,17 @@ func openStream(ctx context.Context, layer io.Reader, limits Limits) (*stream, e
 	if s.kind, err = detect(head[:n]); err != nil {
 		return nil, err
 	}
-	s.raw = newPump(source{whole})
+	s.raw = newPump(reading(source{whole}))
 	s.plain = s.raw
 	if s.kind == None {
 		return s, nil
 	}
-	dec, err := s.decompressor()
+	plain, err := s.decompressor()
 	if err != nil {
 		s.raw.Stop()
-		if errors.As(err, new(*sourceError)) {
-			return nil, err
-		}
 		return nil, fmt.Errorf("%s: %v: %w", s.kind, err, ErrData)
 	}
-	s.plain = newPump(dec)
+	s.plain = newPump(plain)
 	return s, nil
 }
 
@@ -95,10 +93,18 @@ func detect(head []byte) (Compression, error) {
 	return None, nil
 }
 
-func (s *stream) decompressor() (io.Reader, error) {
+func (s *stream) decompressor() (filler, error) {
 	if s.kind == Gzip {
-		z, err := gzip.NewReader(s.raw)
-		return &inflater{s: s, r: z}, err
+		z := inflate.NewGzip(func() ([]byte, error) { return s.raw.next(math.MaxInt64) })
+		d := &decompressor{s: s, fill: func(b *block) error {
+			if b.buf == nil {
+				b.buf = make([]byte, inflate.History+blockSize)
+			}
+			n, err := z.Fill(b.buf)
+			b.data = b.buf[inflate.History:][:n]
+			return err
+		}}
+		return d.block, nil
 	}
 	// A skippable frame alone, or none at all, is empty; low memory halves the
 	// decoder's own buffers, not the window.
@@ -107,14 +113,14 @@ func (s *stream) decompressor() (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &inflater{s: s, r: z, done: z.Close}, nil
+	d := &decompressor{s: s, fill: reading(z), done: z.Close}
+	return d.block, nil
 }
 
-// An inflater stands between a decompressor and the pump that reads it: it bounds
-// the ratio and says which data is at fault.
-type inflater struct {
+// A decompressor bounds the ratio and says which data is at fault.
+type decompressor struct {
 	s    *stream
-	r    io.Reader
+	fill filler
 	done func()
 	n    int64
 }
@@ -122,27 +128,27 @@ type inflater struct {
 // ratioFrom is how many bytes must have come out before the ratio counts.
 const ratioFrom = 256 << 20
 
-func (f *inflater) Read(b []byte) (int, error) {
-	n, err := f.r.Read(b)
-	f.n += int64(n)
-	if in := f.s.raw.count.Load(); f.n > ratioFrom && f.n/max(in, 1) > f.s.limits.ratio() {
-		err = fmt.Errorf("%s data grows more than %d-fold: %w", f.s.kind, f.s.limits.ratio(), ErrLimit)
+func (d *decompressor) block(b *block) error {
+	err := d.fill(b)
+	d.n += int64(len(b.data))
+	if in := d.s.raw.count.Load(); d.n > ratioFrom && d.n/max(in, 1) > d.s.limits.ratio() {
+		err = fmt.Errorf("%s data grows more than %d-fold: %w", d.s.kind, d.s.limits.ratio(), ErrLimit)
 	}
 	if err == nil {
-		return n, nil
+		return nil
 	}
-	if f.done != nil {
-		f.done()
+	if d.done != nil {
+		d.done()
 	}
 	switch {
 	case err == io.EOF || errors.Is(err, ErrLimit):
 	case errors.As(err, new(*sourceError)) || errors.Is(err, errStopped):
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		err = fmt.Errorf("zstd window of more than %d bytes: %w", f.s.limits.window(), ErrLimit)
+		err = fmt.Errorf("zstd window of more than %d bytes: %w", d.s.limits.window(), ErrLimit)
 	default:
-		err = fmt.Errorf("%s: %v: %w", f.s.kind, err, ErrData)
+		err = fmt.Errorf("%s: %v: %w", d.s.kind, err, ErrData)
 	}
-	return n, err
+	return err
 }
 
 // next hands out at most max bytes of the plain stream, valid until the next call.

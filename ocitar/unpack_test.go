@@ -324,6 +324,30 @@ func TestDevicePolicy(t *testing.T) {
 	}
 }
 
+// TestDamagedGzip: what is wrong with the compression is not said of the archive.
+func TestDamagedGzip(t *testing.T) {
+	var gz bytes.Buffer
+	w := gzip.NewWriter(&gz)
+	w.Write(archive(m{name: "f", data: strings.Repeat("x", 3000)}))
+	w.Close()
+	good := gz.Bytes()
+	flip := func(i int) []byte {
+		b := bytes.Clone(good)
+		b[i] ^= 0x40
+		return b
+	}
+	for what, layer := range map[string][]byte{
+		"method": flip(2), "code": flip(12), "checksum": flip(len(good) - 5), "size": flip(len(good) - 1),
+		"half": good[:len(good)/2], "no trailer": good[:len(good)-8], "header": good[:8],
+		"garbage behind": append(bytes.Clone(good), "garbage"...), "zeros behind": append(bytes.Clone(good), make([]byte, 10)...),
+	} {
+		_, _, err := unpackInto(t, layer)
+		if !errors.Is(err, ErrData) || errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "gzip: ") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestReaderFails(t *testing.T) {
 	because := errors.New("because")
 	layer := archive(m{name: "f", data: strings.Repeat("x", 3000)})
