@@ -110,6 +110,39 @@ func TestClaim(t *testing.T) {
 	take(t, p, "c", "10.0.0.11")
 }
 
+// TestRipe: Ripe tells exactly what Expire frees.
+func TestRipe(t *testing.T) {
+	m, ctx, now := ipam.NewMemory(), t.Context(), time.Unix(1000, 0)
+	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}) }
+	for i := range 50 {
+		owner := fmt.Sprint(i)
+		if err := errors.Join(m.Claim(ctx, addr(i), owner), m.Release(ctx, owner, now.Add(time.Duration(i*7%50)*time.Second))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Claim(ctx, addr(0), "again"); err != nil { // and so it does not rest
+		t.Fatal(err)
+	}
+	for s := range 50 {
+		at := now.Add(time.Duration(s) * time.Second)
+		want := map[netip.Addr]bool{}
+		if i := s * 43 % 50; i != 0 { // 7 * 43 is 1 modulo 50
+			want[addr(i)] = true
+		}
+		got := m.Ripe(at)
+		if len(got) != len(want) || len(got) > 0 && !want[got[0]] {
+			t.Fatalf("after %d s: %v; want %v", s, got, want)
+		}
+		if err := m.Expire(ctx, at); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Ripe(at)) > 0 {
+			t.Fatal(m.Ripe(at))
+		}
+	}
+}
+
+// BenchmarkTake is of a ledger in memory; package engine/store has that of a durable one.
 func BenchmarkTake(b *testing.B) {
 	p := ipam.Pool{Prefix: netip.MustParsePrefix("fd00::/64"), Ledger: ipam.NewMemory()}
 	for b.Loop() {

@@ -16,7 +16,7 @@ type Memory struct {
 	mu     sync.Mutex
 	v4, v6 *node
 	owner  map[netip.Addr]string
-	owned  map[string]map[netip.Addr]bool
+	owned  map[string][]netip.Addr
 	rests  map[netip.Addr]time.Time // in quarantine
 	queue  queue                    // of rests, and of what was claimed since
 }
@@ -25,7 +25,7 @@ type Memory struct {
 func NewMemory() *Memory {
 	return &Memory{
 		v4: new(node), v6: new(node),
-		owner: map[netip.Addr]string{}, owned: map[string]map[netip.Addr]bool{}, rests: map[netip.Addr]time.Time{},
+		owner: map[netip.Addr]string{}, owned: map[string][]netip.Addr{}, rests: map[netip.Addr]time.Time{},
 	}
 }
 
@@ -67,10 +67,7 @@ func (m *Memory) Claim(_ context.Context, a netip.Addr, owner string) error {
 	root, bit := m.tree(a)
 	root.set(a.As16(), bit)
 	m.owner[a] = owner
-	if m.owned[owner] == nil {
-		m.owned[owner] = map[netip.Addr]bool{}
-	}
-	m.owned[owner][a] = true
+	m.owned[owner] = append(m.owned[owner], a)
 	return nil
 }
 
@@ -78,7 +75,7 @@ func (m *Memory) Claim(_ context.Context, a netip.Addr, owner string) error {
 func (m *Memory) Release(_ context.Context, owner string, until time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for a := range m.owned[owner] {
+	for _, a := range m.owned[owner] {
 		delete(m.owner, a)
 		m.rests[a] = until
 		heap.Push(&m.queue, rest{a, until})
@@ -93,13 +90,37 @@ func (m *Memory) Expire(_ context.Context, now time.Time) error {
 	defer m.mu.Unlock()
 	for len(m.queue) > 0 && !m.queue[0].until.After(now) {
 		r := heap.Pop(&m.queue).(rest)
-		if until, ok := m.rests[r.addr]; ok && until.Equal(r.until) {
+		if m.restsLocked(r) {
 			delete(m.rests, r.addr)
 			root, bit := m.tree(r.addr)
 			root.clear(r.addr.As16(), bit)
 		}
 	}
 	return nil
+}
+
+// Ripe returns the addresses whose quarantine is over by now: that Expire would free.
+func (m *Memory) Ripe(now time.Time) []netip.Addr {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var addrs []netip.Addr
+	for look := []int{0}; len(look) > 0; look = look[1:] {
+		i := look[0]
+		if i >= len(m.queue) || m.queue[i].until.After(now) {
+			continue // and so is all below
+		}
+		if m.restsLocked(m.queue[i]) {
+			addrs = append(addrs, m.queue[i].addr)
+		}
+		look = append(look, 2*i+1, 2*i+2)
+	}
+	return addrs
+}
+
+// restsLocked says whether a quarantine still holds: the address may have been claimed.
+func (m *Memory) restsLocked(r rest) bool {
+	until, ok := m.rests[r.addr]
+	return ok && until.Equal(r.until)
 }
 
 // Owner implements [Ledger].
@@ -117,10 +138,7 @@ func (m *Memory) Owner(_ context.Context, a netip.Addr) (string, error) {
 func (m *Memory) Owned(_ context.Context, owner string) ([]netip.Addr, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var addrs []netip.Addr
-	for a := range m.owned[owner] {
-		addrs = append(addrs, a)
-	}
+	addrs := slices.Clone(m.owned[owner])
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	return addrs, nil
 }

@@ -34,12 +34,14 @@ func (s *Store) CreateContainer(ctx context.Context, c Container) error {
 		return errors.New("record container: it needs an id and a name")
 	}
 	err := s.write(ctx, survivesProcess, func(conn *sqlite.Conn) error {
-		holder, err := findContainer(conn, "id = ?1 OR name = ?1 OR name = ?2 OR id = ?2", c.Name, c.ID)
-		if err != nil {
-			return err
-		}
-		if len(holder) > 0 {
-			return fmt.Errorf("%w: the name is that of container %s", fs.ErrExist, holder[0].ID)
+		for _, word := range []string{c.Name, c.ID} {
+			holder, err := containerCalled(conn, word)
+			if err != nil {
+				return err
+			}
+			if len(holder) > 0 {
+				return fmt.Errorf("%w: the name is that of container %s", fs.ErrExist, holder[0].ID)
+			}
 		}
 		return sqlitex.Execute(conn, "INSERT INTO container (id, name, created, spec, state) VALUES (?, ?, ?, ?, ?)",
 			&sqlitex.ExecOptions{Args: []any{c.ID, c.Name, c.Created.UnixNano(), object(c.Spec), object(c.State)}})
@@ -92,11 +94,11 @@ func updateContainer(conn *sqlite.Conn, id string, state json.RawMessage) error 
 // container.
 func (s *Store) RenameContainer(ctx context.Context, id, name string, happened ...Event) error {
 	err := s.write(ctx, survivesPowerCut, func(conn *sqlite.Conn) error {
-		holder, err := findContainer(conn, "(id = ?1 OR name = ?1) AND id <> ?2", name, id)
+		holder, err := containerCalled(conn, name)
 		if err != nil {
 			return err
 		}
-		if len(holder) > 0 {
+		if len(holder) > 0 && holder[0].ID != id {
 			return fmt.Errorf("%w: the name is that of container %s", fs.ErrExist, holder[0].ID)
 		}
 		err = sqlitex.Execute(conn, "UPDATE container SET name = ? WHERE id = ?", &sqlitex.ExecOptions{Args: []any{name, id}})
@@ -135,12 +137,12 @@ func (s *Store) RemoveContainer(ctx context.Context, id string, happened ...Even
 func (s *Store) Container(ctx context.Context, name string) (Container, error) {
 	var found []Container
 	err := s.do(ctx, func(conn *sqlite.Conn) (err error) {
-		found, err = findContainer(conn, "id = ?1 OR name = ?1", name)
+		found, err = containerCalled(conn, name)
 		if err != nil || len(found) > 0 || name == "" {
 			return err
 		}
 		// Above every id that begins with name: ids are ASCII.
-		found, err = findContainer(conn, "id >= ?1 AND id < ?2", name, name+"\x7f")
+		found, err = findContainers(conn, "id >= ?1 AND id < ?2", name, name+"\x7f")
 		return err
 	})
 	switch {
@@ -174,8 +176,18 @@ func (s *Store) Containers(ctx context.Context) ([]Container, error) {
 	return list, nil
 }
 
-// findContainer returns at most five containers, enough to tell which is meant.
-func findContainer(conn *sqlite.Conn, where string, args ...any) (found []Container, err error) {
+// containerCalled returns the container with this id, or else this name. For both in one
+// question sqlite would make a table to merge the answers, whose memory is mapped and
+// unmapped each time.
+func containerCalled(conn *sqlite.Conn, word string) (found []Container, err error) {
+	if found, err = findContainers(conn, "id = ?", word); err != nil || len(found) > 0 {
+		return found, err
+	}
+	return findContainers(conn, "name = ?", word)
+}
+
+// findContainers returns at most five containers, enough to tell which is meant.
+func findContainers(conn *sqlite.Conn, where string, args ...any) (found []Container, err error) {
 	q := "SELECT id, name, created, spec, state FROM container WHERE " + where + " ORDER BY id LIMIT 5"
 	err = sqlitex.Execute(conn, q, &sqlitex.ExecOptions{Args: args, ResultFunc: func(stmt *sqlite.Stmt) error {
 		found = append(found, scanContainer(stmt))

@@ -27,9 +27,7 @@ func (s *Store) EndContainer(ctx context.Context, id string, state, exit json.Ra
 		if err != nil {
 			return err
 		}
-		err = sqlitex.Execute(conn, "DELETE FROM exit WHERE id IN (SELECT id FROM exit ORDER BY at DESC LIMIT -1 OFFSET ?)",
-			&sqlitex.ExecOptions{Args: []any{keepExits}})
-		if err != nil {
+		if err := forgetExits(conn); err != nil {
 			return err
 		}
 		return s.appendEvents(conn, happened)
@@ -38,6 +36,17 @@ func (s *Store) EndContainer(ctx context.Context, id string, state, exit json.Ra
 		return fmt.Errorf("record the end of container %s: %w", id, err)
 	}
 	return nil
+}
+
+// forgetExits removes the oldest. It asks first, as a DELETE with a question in it makes a
+// table of the answers, also where there are none.
+func forgetExits(conn *sqlite.Conn) error {
+	newest := int64(-1) // of those to be forgotten
+	err := query(conn, "SELECT at FROM exit ORDER BY at DESC LIMIT 1 OFFSET ?", func(stmt *sqlite.Stmt) { newest = stmt.ColumnInt64(0) }, keepExits)
+	if err != nil || newest < 0 {
+		return err
+	}
+	return query(conn, "DELETE FROM exit WHERE at <= ?", nil, newest)
 }
 
 // Exit returns what EndContainer was given for an id. The error matches

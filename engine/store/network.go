@@ -60,11 +60,10 @@ func (s *Store) ReadyNetwork(ctx context.Context, id string, ready bool) error {
 func (s *Store) RemoveNetwork(ctx context.Context, id string, pools ...string) error {
 	err := s.write(ctx, survivesPowerCut, func(conn *sqlite.Conn) error {
 		for _, pool := range pools {
-			for _, q := range []string{"DELETE FROM lease WHERE pool = ?", "DELETE FROM lease_run WHERE pool = ?"} {
-				if err := query(conn, q, nil, pool); err != nil {
-					return err
-				}
+			if err := query(conn, "DELETE FROM lease WHERE pool = ?", nil, pool); err != nil {
+				return err
 			}
+			delete(s.leases, pool)
 		}
 		return query(conn, "DELETE FROM network WHERE id = ?", nil, id)
 	})

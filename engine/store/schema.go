@@ -88,4 +88,9 @@ CREATE TABLE channel (
 	path    TEXT PRIMARY KEY, -- of its directory
 	channel BLOB NOT NULL     -- JSON
 ) WITHOUT ROWID, STRICT;
+`, `
+-- Owners, quarantines and free addresses are found in memory.
+DROP TABLE lease_run;
+DROP INDEX lease_owner;
+DROP INDEX lease_until;
 `}

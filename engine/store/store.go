@@ -41,6 +41,8 @@ import (
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitemigration"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/joyboyid/xc/ipam"
 )
 
 // Reasons for Open to refuse a file.
@@ -60,6 +62,8 @@ type Store struct {
 	conn     *sqlite.Conn // nil once closed
 	sync     durability   // what conn is set to
 	lastUndo int64        // id of the newest entry of the journal
+
+	leases map[string]*ipam.Memory // by pool: what the table lease has of it, once it was read
 
 	events    EventLimits
 	lastEvent int64         // id of the newest event
@@ -106,7 +110,7 @@ func open(path string) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{conn: conn, newer: make(chan struct{})}
+	s := &Store{conn: conn, newer: make(chan struct{}), leases: map[string]*ipam.Memory{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -240,23 +244,25 @@ func (s *Store) do(ctx context.Context, op func(*sqlite.Conn) error) error {
 
 // write runs op in a transaction.
 func (s *Store) write(ctx context.Context, d durability, op func(*sqlite.Conn) error) error {
-	return s.do(ctx, func(conn *sqlite.Conn) (err error) {
-		if s.sync != d {
-			if err := sqlitex.Execute(conn, "PRAGMA synchronous = "+string(d), nil); err != nil {
-				return err
-			}
-			s.sync = d
-		}
-		end, err := sqlitex.ImmediateTransaction(conn)
-		if err != nil {
+	return s.do(ctx, func(conn *sqlite.Conn) error { return s.transactLocked(conn, d, op) })
+}
+
+func (s *Store) transactLocked(conn *sqlite.Conn, d durability, op func(*sqlite.Conn) error) (err error) {
+	if s.sync != d {
+		if err := sqlitex.Execute(conn, "PRAGMA synchronous = "+string(d), nil); err != nil {
 			return err
 		}
-		defer func() {
-			end(&err)
-			s.tellEventsLocked(err == nil)
-		}()
-		return op(conn)
-	})
+		s.sync = d
+	}
+	end, err := sqlitex.ImmediateTransaction(conn)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		end(&err)
+		s.tellEventsLocked(err == nil)
+	}()
+	return op(conn)
 }
 
 // explain gives sqlite's codes the meaning they have elsewhere.

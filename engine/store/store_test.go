@@ -384,3 +384,23 @@ func TestUnreadableDirectory(t *testing.T) {
 		t.Errorf("open in a missing directory: %v", err)
 	}
 }
+
+// Of ends the newest thousand are remembered.
+func TestExitsAreForgotten(t *testing.T) {
+	s, ctx, n := fresh(t), t.Context(), 1003
+	id := func(i int) string { return fmt.Sprintf("c%011d", i) }
+	for i := range n {
+		if err := s.CreateContainer(ctx, container(id(i), fmt.Sprint("name", i), i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.EndContainer(ctx, id(i), json.RawMessage("{}"), json.RawMessage(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		exit, err := s.Exit(ctx, id(i))
+		if i < 3 && !errors.Is(err, fs.ErrNotExist) || i >= 3 && (err != nil || string(exit) != fmt.Sprint(i)) {
+			t.Fatal(i, string(exit), err)
+		}
+	}
+}
