@@ -13,10 +13,12 @@ import (
 func TestResolverText(t *testing.T) {
 	files := func(resolv, resolved string) func(string) (string, error) {
 		return func(name string) (string, error) {
-			if name == resolvFile {
-				return resolv, nil
-			}
-			return resolved, nil
+			return map[string]string{resolvFile: resolv, resolvedFile: resolved}[name], nil
+		}
+	}
+	unbound := func(forward string) func(string) (string, error) {
+		return func(name string) (string, error) {
+			return map[string]string{resolvFile: "nameserver 127.0.0.1\noptions edns0\n", unboundFile: "# Do not edit\nforward-zone:\n\tname: .\n" + forward}[name], nil
 		}
 	}
 	host := files("# comment\nnameserver 127.0.0.53\nnameserver 10.0.0.1\ndomain old\nsearch a b\noptions edns0 trust-ad\n", "")
@@ -30,6 +32,8 @@ func TestResolverText(t *testing.T) {
 		"the host's":         {false, api.DNS{}, host, "nameserver 127.0.0.53\nnameserver 10.0.0.1\nsearch a b\noptions edns0 trust-ad\n"},
 		"without loopback":   {true, api.DNS{}, host, "nameserver 10.0.0.1\nsearch a b\noptions edns0 trust-ad\n"},
 		"of systemd":         {true, api.DNS{}, local, "nameserver 10.0.0.2\n"},
+		"of unbound":         {true, api.DNS{}, unbound("\tforward-addr: 10.0.0.3\n\tforward-addr: 10.0.0.4@5353\n\tforward-addr: fd00::3\n\tforward-addr: ::1\n"), "nameserver 10.0.0.3\nnameserver fd00::3\noptions edns0\n"},
+		"of unbound, by TLS": {true, api.DNS{}, unbound("\tforward-tls-upstream: yes\n\tforward-addr: 10.0.0.3@853#dns.example\n"), "options edns0\n"},
 		"nothing":            {true, api.DNS{}, files("", ""), ""},
 		"servers":            {true, api.DNS{Servers: []netip.Addr{netip.MustParseAddr("fd00::1")}}, host, "nameserver fd00::1\nsearch a b\noptions edns0 trust-ad\n"},
 		"a loopback on wish": {true, api.DNS{Servers: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, files("", ""), "nameserver 127.0.0.1\n"},
