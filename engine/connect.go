@@ -356,7 +356,8 @@ func (conn *connection) take(ctx context.Context, owner string) error {
 	return nil
 }
 
-// reconnect finds the addresses of a container that runs already.
+// reconnect finds the addresses of a container that runs already, and puts them
+// where the host has them for others.
 func (e *Engine) reconnect(ctx context.Context, c *container) error {
 	list := e.attachments(c)
 	for i := range list {
@@ -378,7 +379,11 @@ func (e *Engine) reconnect(ctx context.Context, c *container) error {
 		}
 	}
 	c.setConnections(list)
-	return nil
+	pending, err := e.site(c.id).Run.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	return e.host.Refill(pending)
 }
 
 // connections are the networks of a container.

@@ -174,7 +174,7 @@ func (e *Engine) adopt(ctx context.Context, c *container, path string) (bool, er
 		return false, fmt.Errorf("its run loop does not answer: %w", err)
 	}
 	if err := e.reconnect(ctx, c); err != nil {
-		e.cfg.Report(fmt.Errorf("container %s: find its addresses: %w", c.name(), err))
+		e.cfg.Report(fmt.Errorf("container %s: find its addresses, and put them into tables: %w", c.name(), err))
 	}
 	was, _ := c.get()
 	now := state{Phase: api.StateRunning, Pid: st.Main, Started: st.Started, Ports: was.Ports}

@@ -129,7 +129,7 @@ type loopUnderTest struct{ Loop }
 func (l *loopUnderTest) Control() control.Control { return l.Loop.Control }
 
 // testConfig is that of a host in directories of its own.
-func testConfig(t *testing.T) Config {
+func testConfig(t testing.TB) Config {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "xc") // short: names of sockets
 	if err != nil {
@@ -159,7 +159,7 @@ func testConfig(t *testing.T) Config {
 	return c
 }
 
-func openHost(t *testing.T, c Config) *Host {
+func openHost(t testing.TB, c Config) *Host {
 	t.Helper()
 	h, err := Open(t.Context(), c)
 	if err != nil {
@@ -175,7 +175,7 @@ func openHost(t *testing.T, c Config) *Host {
 
 func testHost(t *testing.T) *Host { return openHost(t, testConfig(t)) }
 
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skipf("containers need root: run go test with sudo, or -exec sudo -run %s", t.Name())

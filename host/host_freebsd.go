@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/joyboyid/xc/dirstore"
 	"github.com/joyboyid/xc/freebsd/devfs"
@@ -254,14 +255,20 @@ func (h *Host) removeJail(ctx context.Context, t thing) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, undoTime)
+	ctx, cancel := context.WithTimeout(ctx, dyingTime)
 	defer cancel()
 	err = info.ID.Remove(ctx)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EBUSY) {
-		return nil // a dying jail lets its root be unmounted by force
+		return nil
 	}
 	return err
 }
+
+// dyingTime is how long the end of a jail is waited for that has no processes any
+// more, as its run loop has ended. A connection of TCP that it has closed holds it
+// for a minute longer (TIME_WAIT, net.inet.tcp.msl in tcp(4)). A dying jail lets its
+// root be unmounted by force, and another one have its name.
+const dyingTime = 300 * time.Millisecond
 
 // RootDir is where the root is on the host, while the container runs.
 func (h *Host) RootDir(s Spec) string {

@@ -306,7 +306,7 @@ func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if id, ok := strings.CutPrefix(info.Name, h.jailName("")); ok {
+		if id, ok := strings.CutPrefix(info.Name, h.jailName("")); ok && !info.Dying {
 			add("jail", info.Name, id)
 		}
 	}

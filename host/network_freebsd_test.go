@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,7 +33,7 @@ func tool(t testing.TB, name string, args ...string) string {
 
 // networkHost opens a host, and compares interfaces, addresses and routes of this
 // machine before and after the test.
-func networkHost(t *testing.T) *Host {
+func networkHost(t testing.TB) *Host {
 	t.Helper()
 	needRoot(t)
 	tool(t, "kldload", "-n", "if_epair")
@@ -62,7 +64,7 @@ type networked struct {
 	id, jail string
 }
 
-func (h *Host) networked(t *testing.T, s Spec) (networked, error) {
+func (h *Host) networked(t testing.TB, s Spec) (networked, error) {
 	t.Helper()
 	s.ID = randomID()
 	c := networked{site.New(s.ID, &site.MemoryJournal{}, h.Table()), s.ID, h.jailName(s.ID)}
@@ -71,6 +73,9 @@ func (h *Host) networked(t *testing.T, s Spec) (networked, error) {
 			t.Error(err)
 		}
 	})
+	if err := os.MkdirAll(filepath.Join(h.cfg.SitesDir, s.ID), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	steps, err := h.networkSteps(s, c.jail)
 	if err != nil {
 		return c, err
@@ -88,7 +93,7 @@ func (c networked) run(args ...string) (string, error) {
 	return string(out), err
 }
 
-func (c networked) mustRun(t *testing.T, args ...string) string {
+func (c networked) mustRun(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := c.run(args...)
 	if err != nil {
@@ -112,7 +117,7 @@ func prefixes(list ...string) []netip.Prefix {
 
 // makeNetwork makes a network with a bridge of our own, twice, and removes it as
 // often.
-func makeNetwork(t *testing.T, h *Host, name string, mtu int, addrs ...string) Network {
+func makeNetwork(t testing.TB, h *Host, name string, mtu int, addrs ...string) Network {
 	t.Helper()
 	n := Network{Name: name, Bridge: h.BridgeName(randomID()), Own: true, MTU: mtu, Addrs: prefixes(addrs...)}
 	for range 2 {
@@ -528,6 +533,9 @@ func TestIntegrationNetworkPublish(t *testing.T) {
 	// Others can be put in their place, and none.
 	if err := h.redirect(c.id, spec.Publish[:1]); err != nil {
 		t.Error(err)
+	}
+	if after, err := h.Redirected(c.id); err != nil || len(after) != 1 || after[0] != counts[0] {
+		t.Errorf("redirected %v, were %v: %v", after, counts, err)
 	}
 	if out, err := outside.run("nc", "-N", "-w", "3", "fd92::1", "8081"); err == nil {
 		t.Errorf("fd92::1 answers %q", out)

@@ -196,3 +196,6 @@ func (h *Host) Addresses() (map[string][]netip.Prefix, error) {
 	})
 	return all, err
 }
+
+// Refill has nothing to do: there are no tables of addresses.
+func (h *Host) Refill([]site.Undo) error { return nil }

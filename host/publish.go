@@ -55,6 +55,9 @@ func Bind(protocol string, at netip.AddrPort) (*os.File, uint16, error) {
 		if err != nil {
 			return nil, 0, err
 		}
+		if err := listened(at); err != nil {
+			return nil, 0, errors.Join(err, l.Close())
+		}
 		s, addr = l, l.Addr()
 	case "udp":
 		c, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(at))

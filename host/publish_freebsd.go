@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -28,10 +29,11 @@ func (h *Host) anchor(id string) string { return anchors + "/" + h.cfg.Tag + "-"
 func (h *Host) redirect(id string, publish []Publish) error {
 	ctx := context.Background()
 	if len(publish) == 0 {
+		err := h.forgetCounts(id)
 		if !pf.Loaded() {
-			return nil // then there is nothing of it
+			return err // then there is nothing else of it
 		}
-		return pf.Clear(ctx, h.anchor(id))
+		return errors.Join(err, pf.Clear(ctx, h.anchor(id)))
 	}
 	var list []pf.Redirect
 	for _, p := range publish {
@@ -53,7 +55,7 @@ func (h *Host) redirect(id string, publish []Publish) error {
 		}
 		list = append(list, r)
 	}
-	return pf.Load(ctx, h.anchor(id), list)
+	return h.load(ctx, id, list, publish)
 }
 
 // behind is the interface with the network of an address, "" if it is the host's
@@ -107,15 +109,6 @@ func (h *Host) CanPublish(ctx context.Context, v6 bool) error {
 	return nil
 }
 
-// Redirected tells how many connections came to a site by its redirections, in
-// their order.
-func (h *Host) Redirected(id string) ([]uint64, error) {
-	if !pf.Loaded() {
-		return nil, nil
-	}
-	return pf.Counts(context.Background(), h.anchor(id))
-}
-
 // leftRedirections finds sites that have redirections.
 func (h *Host) leftRedirections(add func(kind, name, id string)) error {
 	if !pf.Loaded() {
@@ -151,10 +144,10 @@ func tableSteps(s Spec) []site.Step {
 	return steps
 }
 
-// removeTable takes addresses of a container out of a table.
-func removeTable(_ context.Context, t thing) error {
+// tableOf is the table that t names, and the addresses that a container has in it.
+func tableOf(t thing) (pf.Table, []netip.Addr, error) {
 	if !strings.HasPrefix(t.Name, tablePrefix) {
-		return fmt.Errorf("remove %s from table %s: it is no network's", t.Addr, t.Name)
+		return "", nil, fmt.Errorf("table %s with %s: it is no network's", t.Name, t.Addr)
 	}
 	var addrs []netip.Addr
 	for word := range strings.SplitSeq(t.Addr, ",") {
@@ -163,11 +156,42 @@ func removeTable(_ context.Context, t thing) error {
 		}
 		a, err := netip.ParseAddr(word)
 		if err != nil {
-			return err
+			return "", nil, err
 		}
 		addrs = append(addrs, a)
 	}
-	return pf.Table(t.Name).Remove(addrs...)
+	return pf.Table(t.Name), addrs, nil
+}
+
+// removeTable takes addresses of a container out of a table.
+func removeTable(_ context.Context, t thing) error {
+	table, addrs, err := tableOf(t)
+	if err != nil {
+		return err
+	}
+	return table.Remove(addrs...)
+}
+
+// Refill puts the addresses of a running container, by the undos of its run, into
+// the tables of its networks again: pf may have been restarted.
+func (h *Host) Refill(run []site.Undo) error {
+	if !pf.Loaded() {
+		return nil
+	}
+	add := undo(func(_ context.Context, t thing) error {
+		table, addrs, err := tableOf(t)
+		if err != nil {
+			return err
+		}
+		return table.Add(addrs...)
+	})
+	var errs error
+	for _, u := range run {
+		if u.Kind == kindTable {
+			errs = errors.Join(errs, add(context.Background(), u))
+		}
+	}
+	return errs
 }
 
 // checkTable tells why a network cannot have a table.

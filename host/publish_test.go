@@ -35,6 +35,19 @@ func TestBind(t *testing.T) {
 		}
 		g.Close()
 	}
+	loopback := netip.MustParseAddr("127.0.0.1")
+	for _, protocol := range []string{"tcp", "udp"} {
+		for _, pair := range [][2]netip.Addr{{netip.IPv4Unspecified(), loopback}, {loopback, netip.IPv4Unspecified()}} {
+			f, port, err := Bind(protocol, netip.AddrPortFrom(pair[0], 0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g, _, err := Bind(protocol, netip.AddrPortFrom(pair[1], port)); !errors.Is(err, syscall.EADDRINUSE) {
+				t.Errorf("%s port %d of %s beside that of %s: %v, %v", protocol, port, pair[1], pair[0], g, err)
+			}
+			f.Close()
+		}
+	}
 	if _, _, err := Bind("sctp", any); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("sctp: %v", err)
 	}
@@ -171,5 +184,41 @@ func TestPublishUndoChecks(t *testing.T) {
 		if err := (site.Table{kindPublish: undo(h.removePublish), kindProxy: undo(h.removeProxy)})[kind](t.Context(), u); err == nil {
 			t.Errorf("%s of %+v: no error", kind, bad)
 		}
+	}
+}
+
+// A port that has served, and closed connections, can be had again at once.
+func TestBindAgain(t *testing.T) {
+	for _, text := range []string{"127.0.0.1", "0.0.0.0"} {
+		addr := netip.MustParseAddr(text)
+		f, port, err := Bind("tcp", netip.AddrPortFrom(addr, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.FileListener(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("tcp4", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close() // first, so that it is this side that waits
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+		c.Close()
+		l.Close()
+		f.Close()
+		g, _, err := Bind("tcp", netip.AddrPortFrom(addr, port))
+		if err != nil {
+			t.Errorf("%s: %v", addr, err)
+			continue
+		}
+		g.Close()
 	}
 }
