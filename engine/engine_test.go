@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -182,6 +183,20 @@ func importRoot(t testing.TB, e api.Engine, name string) api.Image {
 		t.Fatal(err)
 	}
 	return img
+}
+
+// unpackRoot unpacks rootTar into a directory.
+func unpackRoot(t testing.TB, dir string) {
+	t.Helper()
+	b, err := rootTar()
+	if err != nil {
+		t.Skip(err)
+	}
+	c := exec.Command("tar", "-xpf", "-", "-C", dir)
+	c.Stdin = bytes.NewReader(b)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v: %s", err, out)
+	}
 }
 
 // sh runs a script in a new container to its end.

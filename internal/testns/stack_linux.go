@@ -2,24 +2,22 @@ package testns
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Stack is another network stack: a network namespace that lasts as long as the
-// test. It stands for the world outside.
+// Stack is a network stack: the zero value is that of the caller. Another one is a
+// network namespace.
 type Stack struct{ ns *os.File }
 
-// NewStack makes one that a veth pair joins to ours: here the end is called name,
-// there eth0. Both are up, and addresses of v6 can be used at once.
+// NewStack makes one that lasts as long as the test, and that a veth pair joins to
+// ours: here the end is called name, there eth0. Both are up, and addresses of v6
+// can be used at once. It stands for the world outside.
 func NewStack(t testing.TB, name string) *Stack {
 	t.Helper()
 	c := exec.Command("unshare", "-n", "sh", "-c", "echo; exec sleep 1000")
@@ -57,6 +55,10 @@ func NewStack(t testing.TB, name string) *Stack {
 // In calls f on a thread of the stack: the sockets that it makes are of it.
 func (s *Stack) In(t testing.TB, f func()) {
 	t.Helper()
+	if s.ns == nil {
+		f()
+		return
+	}
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
@@ -69,6 +71,12 @@ func (s *Stack) In(t testing.TB, f func()) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Addr gives an interface an address, with the length of its network.
+func (s *Stack) Addr(t testing.TB, name, prefix string) {
+	t.Helper()
+	s.IP(t, "addr add "+prefix+" dev "+name)
 }
 
 // IP runs ip(8) in the stack, once for each line.
@@ -132,13 +140,7 @@ func StackOf(t testing.TB, pid int) *Stack {
 func (s *Stack) Serve(t testing.TB, network, address, name string) {
 	t.Helper()
 	s.In(t, func() {
-		var l io.Closer
-		var err error
-		if strings.HasPrefix(network, "udp") {
-			l, err = serveUDP(network, address, name)
-		} else {
-			l, err = serveTCP(network, address, name)
-		}
+		l, err := serve(network, address, name)
 		if err != nil {
 			t.Error(err)
 			return
@@ -147,68 +149,9 @@ func (s *Stack) Serve(t testing.TB, network, address, name string) {
 	})
 }
 
-func serveUDP(network, address, name string) (io.Closer, error) {
-	c, err := net.ListenPacket(network, address)
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		for b := make([]byte, 100); ; {
-			_, from, err := c.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, _ = c.WriteTo([]byte(name+" "+from.(*net.UDPAddr).IP.String()), from) // who called sees what is lost
-		}
-	}()
-	return c, nil
-}
-
-func serveTCP(network, address, name string) (io.Closer, error) {
-	l, err := net.Listen(network, address)
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(c, name+" "+c.RemoteAddr().(*net.TCPAddr).IP.String())
-			_ = c.Close() // who called sees what has come
-		}
-	}()
-	return l, nil
-}
-
-// patience is how long a call waits for what may never come.
-const patience = 500 * time.Millisecond
-
-// Call returns what the called said; "" when nobody did. The zero Stack is that of
-// the caller.
+// Call returns what the called said; "" when nobody did.
 func (s *Stack) Call(t testing.TB, network, address string) (said string) {
 	t.Helper()
-	call := func() {
-		c, err := net.DialTimeout(network, address, patience)
-		if err != nil {
-			return
-		}
-		defer func() { _ = c.Close() }()
-		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-			t.Error(err)
-		}
-		if strings.HasPrefix(network, "udp") {
-			_, _ = c.Write([]byte("?"))
-		}
-		b := make([]byte, 100)
-		n, _ := c.Read(b)
-		said = string(b[:n])
-	}
-	if s.ns == nil {
-		call()
-	} else {
-		s.In(t, call)
-	}
+	s.In(t, func() { said = call(network, address) })
 	return said
 }

@@ -6,4 +6,7 @@
 //		testns.Enter()
 //		os.Exit(m.Run())
 //	}
+//
+// A [Stack] is a network stack in which a test serves and calls: its own, that of a
+// container, or one that stands for the world outside.
 package testns
