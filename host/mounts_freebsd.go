@@ -158,7 +158,9 @@ func (h *Host) mountRoot(s Spec, o jailOptions, root string) error {
 	switch {
 	case s.Dir != "":
 	case h.datas != nil:
-		e.Type, e.From = "zfs", h.datas.Container(s.ID)
+		// Without access times: one that was written makes the unmount wait until
+		// the whole pool is synced (zfs_umount, txg_wait_synced).
+		e.Type, e.From, e.Options = "zfs", h.datas.Container(s.ID), []string{"noatime"}
 	default:
 		l, err := h.dirs.Layout(s.ID)
 		if err != nil {
