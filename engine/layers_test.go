@@ -20,7 +20,7 @@ func TestIntegrationManyLayers(t *testing.T) {
 	const many = 127
 	var layers [][]byte
 	for i := range many - 1 {
-		layers = append(layers, layerTar(t, fmt.Sprintf("l%d", i), []byte("x")))
+		layers = append(layers, layerTar(t, fmt.Sprintf("layer%d", i), []byte("x")))
 	}
 	r.push(t, "many", "1", append(layers, root)...)
 	name := r.host + "/many:1"
@@ -28,15 +28,25 @@ func TestIntegrationManyLayers(t *testing.T) {
 	if err != nil || len(img.Layers) != many {
 		t.Fatalf("%d layers, %v", len(img.Layers), err)
 	}
-	const script = "set -- /l*; echo $#; echo y >/l0; cat /l0 /l1"
+	const script = "set -- /layer*; echo $#; echo y >/layer0; cat /layer0 /layer1"
 	if out, exit := sh(t, e, api.ContainerSpec{Image: name}, script); out != fmt.Sprintf("%d\ny\nx", many-1) {
 		t.Errorf("%q, %+v", out, exit)
 	}
-	c := begin(t, e, name, "rm /l7; echo ready")
+	c := begin(t, e, name, "rm /layer7; echo ready")
 	if _, err := e.WaitContainer(t.Context(), c.ID, api.WaitOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(diff(t, e, c.ID), "\n"); !strings.Contains(got, "R /l7") || strings.Contains(got, "/l8") {
+	if got := strings.Join(diff(t, e, c.ID), "\n"); !strings.Contains(got, "R /layer7") || strings.Contains(got, "/layer8") {
 		t.Errorf("diff: %q", got)
+	}
+	// They go as they have come, one upon the other.
+	if err := e.RemoveContainer(t.Context(), c.ID, api.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.RemoveImage(t.Context(), name, api.RemoveImageOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if u := usage(t, e, api.UsageLayers); u.Total != 0 {
+		t.Errorf("left: %+v", u)
 	}
 }
