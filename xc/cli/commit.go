@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -23,8 +24,9 @@ directory also when something in it has), D removed with all that was in it.`
 
 // diffRow is a line of xc diff.
 type diffRow struct {
-	Kind string // A, C or D
-	Path string
+	Kind    string // A, C or D
+	Path    string
+	RawPath []byte `json:",omitempty"` // of one that is not UTF-8, as JSON has to be
 }
 
 var diffLetters = map[string]string{api.ChangeAdded: "A", api.ChangeChanged: "C", api.ChangeRemoved: "D"}
@@ -34,9 +36,12 @@ func diffCommand(a *App, f *pflag.FlagSet) action {
 	return func(ctx context.Context, e api.Engine, args []string) error {
 		// Nothing is kept: there may be millions.
 		return e.DiffContainer(ctx, args[0], func(c api.Change) error {
-			row := diffRow{diffLetters[c.Kind], c.Path}
+			row := diffRow{Kind: diffLetters[c.Kind], Path: c.Path}
 			if row.Kind == "" {
 				row.Kind = c.Kind
+			}
+			if !utf8.ValidString(c.Path) {
+				row.RawPath = []byte(c.Path)
 			}
 			if *format == "" {
 				_, err := fmt.Fprintf(a.Stdout, "%s %s\n", row.Kind, row.Path)

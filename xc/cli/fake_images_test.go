@@ -39,7 +39,7 @@ func (f *fake) DiffContainer(_ context.Context, name string, emit func(api.Chang
 	if _, err := f.find(name); err != nil {
 		return err
 	}
-	for _, c := range []api.Change{{Kind: api.ChangeChanged, Path: "/etc"}, {Kind: api.ChangeAdded, Path: "/etc/a b"}, {Kind: api.ChangeRemoved, Path: "/usr"}} {
+	for _, c := range []api.Change{{Kind: api.ChangeChanged, Path: "/etc"}, {Kind: api.ChangeAdded, Path: "/etc/a b"}, {Kind: api.ChangeRemoved, Path: "/usr"}, {Kind: api.ChangeAdded, Path: "/caf\xe9"}} {
 		if err := emit(c); err != nil {
 			return err
 		}

@@ -67,10 +67,10 @@ Containers   0         0         0B        0B
 func TestDiff(t *testing.T) {
 	f := newFake(t)
 	f.xc(t, "create", "--name", "web", "alpine:3", "true")
-	if r := f.xc(t, "diff", "web"); r.out != "C /etc\nA /etc/a b\nD /usr\n" {
+	if r := f.xc(t, "diff", "web"); r.out != "C /etc\nA /etc/a b\nD /usr\nA /caf\xe9\n" {
 		t.Errorf("%+v", r)
 	}
-	if r := f.xc(t, "diff", "--format", "json", "web"); !strings.HasPrefix(r.out, `{"Kind":"C","Path":"/etc"}`+"\n") {
+	if r := f.xc(t, "diff", "--format", "json", "web"); !strings.HasPrefix(r.out, `{"Kind":"C","Path":"/etc"}`+"\n") || !strings.HasSuffix(r.out, `{"Kind":"A","Path":"/caf\ufffd","RawPath":"L2NhZuk="}`+"\n") {
 		t.Errorf("%+v", r)
 	}
 	if r := f.xc(t, "diff", "nothing"); r.code != 125 {
