@@ -257,6 +257,7 @@ func (s *served) close() error {
 
 func newChannel(spec api.ChannelSpec) (*channel, error) {
 	path, err := channelPath(spec.Path)
+	spec.Path = path
 	if err = errors.Join(err, ipc.CheckText(spec)); err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/engine/store"
 	"github.com/joyboyid/xc/host"
+	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/site"
 	"github.com/joyboyid/xc/site/runloop"
 )
@@ -95,6 +96,9 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	for _, dir := range []*string{&e.cfg.StateDir, &e.cfg.RunDir, &e.cfg.LogsDir} {
 		if *dir, err = filepath.EvalSymlinks(*dir); err != nil {
 			return fmt.Errorf("resolve directory: %w", err)
+		}
+		if err := ipc.CheckText(*dir); err != nil { // it is in the journal and in what run loops are told: JSON
+			return fmt.Errorf("directory %w", err)
 		}
 	}
 	if e.lock, err = store.NewLock(e.cfg.StateDir); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/ipc"
 )
@@ -30,6 +31,12 @@ func TestIntegrationTextIsRefused(t *testing.T) {
 	}
 	_, volume := e.CreateVolume(t.Context(), api.VolumeSpec{Name: "v", Labels: map[string]string{"a": "\xff"}})
 	_, network := e.CreateNetwork(t.Context(), api.NetworkSpec{Name: "n", Labels: map[string]string{"a": "\xff"}})
+	_, open := engine.Open(t.Context(), config(filepath.Join(shortTempDir(t), "caf\xe9")))
+	link := filepath.Join(shortTempDir(t), "link")
+	if err := errors.Join(os.Mkdir(filepath.Join(filepath.Dir(link), "\xff"), 0o700), os.Symlink("\xff", link)); err != nil {
+		t.Fatal(err)
+	}
+	_, linked := e.CreateChannel(t.Context(), api.ChannelSpec{Path: filepath.Join(link, "web")})
 	_, channel := e.CreateChannel(t.Context(), api.ChannelSpec{Path: filepath.Join(shortTempDir(t), "caf\xe9")})
 	_, commit := e.CommitContainer(t.Context(), c.ID, api.CommitSpec{Name: "i", Message: "caf\xe9"})
 	_, imported := e.ImportImage(t.Context(), api.ImportSpec{Name: "i", Archive: os.Stdin, ConfigChange: api.ConfigChange{Cmd: []string{"a", "\xff"}}})
@@ -40,6 +47,8 @@ func TestIntegrationTextIsRefused(t *testing.T) {
 		`labels[a] "\xff" is not UTF-8`:             volume,
 		`create network n: labels[a] "\xff" is not`: network,
 		`path "` + "/":                      channel,
+		`open engine: directory "`:          open,
+		`\xff/web" is not UTF-8`:            linked,
 		`message "caf\xe9" is not UTF-8`:    commit,
 		`cmd[1] "\xff" is not UTF-8`:        imported,
 		`: args[1] "\xff\xfe" is not UTF-8`: exec(api.ExecOptions{Args: []string{"echo", "\xff\xfe"}}),

@@ -157,7 +157,7 @@ func rehearse(ctx context.Context, path string) error {
 // configure lets the run loop go on.
 func (s *started) configure(cfg runloop.Config) error {
 	b, err := json.Marshal(cfg)
-	if err != nil {
+	if err = errors.Join(err, ipc.CheckText(cfg)); err != nil {
 		return err
 	}
 	if _, err := s.config.Write(b); err != nil {

@@ -133,6 +133,9 @@ func BenchmarkHostileUser(b *testing.B) {
 			b.ReportMetric(loud[len(loud)*99/100], "hostile-p99-µs")
 			b.ReportMetric(l/q, "ratio")
 			b.ReportMetric(0, "ns/op")
+			if l > 2*q {
+				b.Errorf("%.0f µs beside a hostile process, %.0f µs alone", l, q)
+			}
 			if err := friend.Close(); err != nil {
 				b.Error(err)
 			}

@@ -279,18 +279,21 @@ func TestDeadlineReachesHandler(t *testing.T) {
 	}
 }
 
+// Neither the files that a client has lent are left then, nor those of a result that
+// nobody takes.
 func TestClientGoneCancelsHandlers(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan struct{})
 	leaks(t)
-	c := NewClient(serve(t, &Server{Handler: func(ctx context.Context, _ *Request) (any, []*os.File, error) {
+	c := NewClient(serve(t, &Server{Handler: func(ctx context.Context, r *Request) (any, []*os.File, error) {
 		close(started)
 		<-ctx.Done()
-		close(ended)
-		return nil, nil, nil
+		defer close(ended)
+		own, err := Dup(r.Files[0])
+		return nil, []*os.File{own}, err
 	}}), Limits{})
-	failed := make(chan error, 1)
+	failed, lent := make(chan error, 1), text(t, "")
 	go func() {
-		_, err := c.Call(context.Background(), "A.Wait", nil, nil, nil)
+		_, err := c.Call(context.Background(), "A.Wait", nil, []*os.File{lent, lent}, nil)
 		failed <- err
 	}()
 	<-started
