@@ -199,9 +199,12 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 	unread := func() int64 {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.users[uint32(os.Geteuid())].unread.Load()
+		if user := s.users[uint32(os.Geteuid())]; user != nil {
+			return user.unread.Load()
+		}
+		return 0 // it has not begun
 	}
-	for end := time.Now().Add(patience); unread() <= 300<<10; {
+	for end := time.Now().Add(patience); unread() <= 300<<10; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d calls ran, %d bytes wait", ran.Load(), unread())
 		}
