@@ -28,7 +28,7 @@ func TestStream(t *testing.T) {
 		}
 		return "end", nil, nil
 	})
-	for _, n := range []int{0, 1, 10, 50000} { // more than a window
+	for _, n := range []int{0, 1, 10, 20000} { // more than a window
 		next, out := 0, ""
 		var last *os.File
 		_, err := c.Stream(limited(t), "A.B", n, nil, func(raw []byte, files []*os.File) error {

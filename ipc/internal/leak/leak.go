@@ -14,7 +14,7 @@ import (
 )
 
 // patience bounds what never takes long.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // Check fails the test if it leaves descriptors or goroutines of package ipc and
 // its tests behind. It is called first, so that it looks last.
