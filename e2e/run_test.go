@@ -149,16 +149,52 @@ func TestIntegrationInterruptedInit(t *testing.T) {
 				time.Sleep(5 * time.Millisecond)
 			}
 		})
+		began := time.Now()
 		if _, err := f.Write([]byte{3}); err != nil {
 			t.Fatal(err)
 		}
 		within(t, "an interrupted xc run", func() { cmd.Wait() }) //nolint:errcheck // the code is looked at
+		if d := time.Since(began); d > 2*time.Second {
+			t.Errorf("%s: it took %v", name, d)
+		}
 		<-read
 		if code := cmd.ProcessState.ExitCode(); code != 125 || !bytes.Contains(said, []byte("init command failed")) || bytes.Contains(said, []byte("main\r\n")) {
 			t.Errorf("%s: exit code %d, says %q", name, code, said)
 		}
 		if out := d.must("inspect", "--format", "{{.State}} {{.Exit.Code}}", name); out != "exited 125\n" {
 			t.Errorf("%s: %s", name, out)
+		}
+	}
+}
+
+// TestIntegrationDaemonKilledDuringInit: main is not started by anybody, nothing of the
+// command is left, and xc run ends and says why.
+func TestIntegrationDaemonKilledDuringInit(t *testing.T) {
+	d := newDaemon(t)
+	dir := t.TempDir()
+	run := d.command("run", "--name", "i", "-v", dir+":/d", "--init-command", "echo up >/d/up; sleep 1000; echo more >/d/more", "bb", "touch", "/d/main")
+	var said bytes.Buffer
+	run.Stderr = &said
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the start of the init command", func() {
+		for _, err := os.Stat(dir + "/up"); err != nil; _, err = os.Stat(dir + "/up") {
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	d.kill(syscall.SIGKILL)
+	d.start()
+	within(t, "an xc run whose daemon was killed", func() { run.Wait() }) //nolint:errcheck // the code is looked at
+	if code := run.ProcessState.ExitCode(); code != 125 || !strings.Contains(said.String(), "before main was started") {
+		t.Errorf("exit code %d, says %q", code, &said)
+	}
+	if out := d.must("inspect", "--format", "{{.State}} {{.Exit.Code}} {{.Exit.Lost}}", "i"); out != "exited 125 false\n" {
+		t.Errorf("it is %s", out)
+	}
+	for _, name := range []string{"main", "more"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s was run", name)
 		}
 	}
 }

@@ -257,7 +257,7 @@ func (s *streams) until(answer <-chan outcome) error {
 		return nil
 	case o := <-answer:
 		s.given()
-		if s.terminal {
+		if s.winch != nil { // else nothing was relayed
 			select {
 			case <-s.drained:
 			case <-time.After(drainTime):
