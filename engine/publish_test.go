@@ -14,7 +14,6 @@ import (
 
 	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/engine/api"
-	"github.com/joyboyid/xc/host"
 	"github.com/joyboyid/xc/internal/testns"
 )
 
@@ -329,69 +328,5 @@ func TestIntegrationPublishWithoutForwarding(t *testing.T) {
 	}
 	if err := e.StartContainer(t.Context(), c.ID, api.StartOptions{}); err == nil || !strings.Contains(err.Error(), forwardOn) {
 		t.Errorf("without a proxy: %v", err)
-	}
-}
-
-// After a crash at any point a container that runs publishes what its record says,
-// and nothing is left of one that does not: no rule, no process, no socket.
-func TestIntegrationPublishCrashAtEveryPoint(t *testing.T) {
-	dir := crashDir(t)
-	needNetworks(t)
-	outside(t)
-	foreignRules(t)
-	before := hostState(t)
-	points := crashPoints(t, crashJob{Dir: dir, Pubs: true})
-	all := strings.Join(points, "\n")
-	for _, want := range []string{"publish before", "publish after", "proxy after", "publish done", "proxy done", "publish before"} {
-		if !strings.Contains(all, want) {
-			t.Errorf("no point %q in\n%s", want, all)
-		}
-	}
-	for i, point := range points {
-		if !crashPart(t, i) {
-			continue
-		}
-		t.Run(fmt.Sprint(i+1, " ", point), func(t *testing.T) {
-			if _, killed := runCrashJob(t, crashJob{Dir: dir, Pubs: true, Kill: i + 1}); !killed {
-				t.Fatal("the process was not killed: the points are not the same each time")
-			}
-			e := openEngine(t, dir, nil)
-			c, err := e.InspectContainer(t.Context(), "c")
-			if err == nil && c.State == api.StateRunning {
-				checkPublished(t, c.Ports)
-			} else {
-				checkPublished(t, nil)
-			}
-			removeNetworks(t, e)
-			closeClean(t, e)
-			checkPublished(t, nil)
-			checkHost(t, before)
-		})
-	}
-}
-
-// checkPublished checks which of crashPorts somebody has: the proxy, as the rules
-// say.
-func checkPublished(t *testing.T, want []api.Port) {
-	t.Helper()
-	rules := ruleset(t)
-	for _, p := range crashPorts {
-		expect := false
-		for _, w := range want {
-			expect = expect || w.HostPort == p.HostPort
-		}
-		for i := range p.Count() {
-			at := netip.AddrPortFrom(netip.IPv4Unspecified(), p.HostPort+uint16(i))
-			f, _, err := host.Bind(p.Proto(), at)
-			if err == nil {
-				f.Close()
-			}
-			if bound := errors.Is(err, syscall.EADDRINUSE); bound != expect {
-				t.Errorf("port %s bound: %v, %v", at, bound, err)
-			}
-		}
-		if has := inRules(rules, p.HostPort); has != expect {
-			t.Errorf("port %d in the rules: %v", p.HostPort, has)
-		}
 	}
 }
