@@ -54,7 +54,8 @@ func connectByHand(b *testing.B, bridge string) string {
 	a := strings.TrimSpace(tool(b, "ifconfig", "epair", "create", "up"))
 	end := strings.TrimSuffix(a, "a") + "b"
 	tool(b, "ifconfig", bridge, "addm", a)
-	tool(b, "ifconfig", end, "ether", MAC("by hand").String(), "vnet", name)
+	tool(b, "ifconfig", end, "ether", MAC("by hand").String())
+	tool(b, "ifconfig", end, "vnet", name)
 	tool(b, "ifconfig", "-j", name, "lo0", "inet", "127.0.0.1/8", "up")
 	tool(b, "ifconfig", "-j", name, end, "name", "eth0")
 	tool(b, "ifconfig", "-j", name, "eth0", "inet", "10.81.0.3/24", "up")
