@@ -282,10 +282,8 @@ func (c *cloner) nodeAttributes(to *os.File, base, name string, st *unix.Stat_t)
 	if err != nil {
 		return err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		if err := unix.Fchmodat(fd, base, uint32(st.Mode)&0o7777, 0); err != nil {
-			return os.NewSyscallError("fchmodat", err)
-		}
+	if err := chmodNode(fd, base, uint32(st.Mode)); err != nil {
+		return os.NewSyscallError("fchmodat", err)
 	}
 	if err := copyNodeXattrs(path.Join(c.dst.Name(), name), path.Join(c.src, name)); err != nil {
 		return err

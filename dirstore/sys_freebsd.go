@@ -66,6 +66,12 @@ func chflagsat(dir *os.File, name string, flags uint32) error {
 	return nil
 }
 
+// chmodNode sets the mode of what cannot be opened. Links have one as well, which is
+// made by the umask of who makes them (symlink(7)).
+func chmodNode(dir int, name string, mode uint32) error {
+	return unix.Fchmodat(dir, name, mode&0o7777, unix.AT_SYMLINK_NOFOLLOW)
+}
+
 func mknod(dir *os.File, name string, st *unix.Stat_t) error {
 	dev := st.Rdev
 	if st.Mode&unix.S_IFMT == unix.S_IFIFO {

@@ -176,6 +176,14 @@ func syncTree(dir string) error {
 	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
 }
 
+// chmodNode sets the mode of what cannot be opened. Links have none to set.
+func chmodNode(dir int, name string, mode uint32) error {
+	if mode&unix.S_IFMT == unix.S_IFLNK {
+		return nil
+	}
+	return unix.Fchmodat(dir, name, mode&0o7777, 0)
+}
+
 // isOpaque tells whether a directory of a layer hides those below it.
 func isOpaque(dir string) (bool, error) {
 	buf := make([]byte, 2)
