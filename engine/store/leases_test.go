@@ -27,7 +27,7 @@ type reopened struct {
 }
 
 func (r *reopened) ledger() ipam.Ledger {
-	if r.calls++; r.calls%29 == 0 {
+	if r.calls++; r.calls%1009 == 0 {
 		if err := r.s.Close(); err != nil {
 			r.t.Fatal(err)
 		}

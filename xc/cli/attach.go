@@ -117,7 +117,6 @@ func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy, r
 		close(started)
 		f, stop := a.forward(ctx, func() string { return c.ID }, started, started)
 		defer stop()
-		<-f.ready
 		giveUp = f.giveUp
 	}
 	answer := make(chan outcome, 1)

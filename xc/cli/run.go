@@ -320,7 +320,6 @@ func (f *foreground) progress(ctx context.Context, p api.RunProgress) error {
 	}
 	f.id = p.ID
 	close(f.created)
-	<-f.forwarder.ready // a signal that came before has ended xc, and with it the call
 	return nil
 }
 

@@ -31,28 +31,23 @@ type forwarder struct {
 	id      func() string // of the container, once it is created
 	started <-chan struct{}
 	got     chan os.Signal
-	ready   chan struct{} // closed once signals are kept
 	queue   chan os.Signal
 	waiting atomic.Int32
 	giveUp  chan struct{} // closed when signals could not be delivered
 }
 
-// forward begins to keep signals from ending xc, which they can be relied on not to do
-// once the forwarder is ready: the runtime switches threads twice for each signal, and
-// what else is to be done can be done meanwhile. They are delivered, in order, to main
-// once started is closed, and to the init commands before that, once created is. The
-// function it returns ends that, and does not wait for it either.
+// forward begins to keep signals from ending xc. They are delivered, in order,
+// to main once started is closed, and to the init commands before that, once
+// created is. The function it returns ends that, and does not wait for it: the
+// runtime switches threads twice for each signal that is given back.
 func (a *App) forward(ctx context.Context, id func() string, created, started <-chan struct{}) (f *forwarder, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	f = &forwarder{
 		app: a, id: id, started: started, giveUp: make(chan struct{}),
-		got: make(chan os.Signal, 16), ready: make(chan struct{}), queue: make(chan os.Signal, patience),
+		got: make(chan os.Signal, 16), queue: make(chan os.Signal, patience),
 	}
-	go func() {
-		signal.Notify(f.got, forwarded[:]...)
-		close(f.ready)
-		f.collect()
-	}()
+	signal.Notify(f.got, forwarded[:]...)
+	go f.collect()
 	go func() {
 		select {
 		case <-created:
@@ -63,7 +58,6 @@ func (a *App) forward(ctx context.Context, id func() string, created, started <-
 	return f, func() {
 		cancel()
 		go func() {
-			<-f.ready
 			signal.Stop(f.got)
 			close(f.got)
 		}()
