@@ -18,7 +18,8 @@ import (
 // both are one inode unchanged (as in a clone or snapshot). Where one of several names
 // of a file has changed, all are in it, so that they are one file again.
 //
-// A directory's time is not a change: unpacking what is in it makes it.
+// A directory's time is not a change: unpacking what is in it makes it. A directory of
+// new on which something is mounted is not looked into.
 func Compare(old, new string) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) { compare(old, new, nil, yield) }
 }
@@ -54,6 +55,7 @@ type comparer struct {
 	links map[inode]*linked
 	scope *scope // nil: everything
 	whole int    // how many directories, compared whole, this one is in
+	dev   uint64 // of the file system that new is on
 }
 
 func (c *comparer) emit(p string, k ChangeKind) error {
@@ -74,6 +76,11 @@ func (c *comparer) roots(old, new *inroot.Root) error {
 		return fmt.Errorf("%s: %w", new.Name(), err)
 	}
 	defer b.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(b.Fd()), &st); err != nil {
+		return fmt.Errorf("%s: %w", new.Name(), err)
+	}
+	c.dev = uint64(st.Dev)
 	same, err := sameFile(int(a.Fd()), int(b.Fd()), ".")
 	if err == nil && !same {
 		err = c.emit(".", Put)
@@ -160,6 +167,14 @@ func (c *comparer) file(old, new int, dir, base string, depth int) error {
 			return fmt.Errorf("%.200s: %w", name, err)
 		}
 	}
+	wasDir := old >= 0 && typeOf(uint32(a.Mode)) == Dir
+	isDir := typeOf(uint32(b.Mode)) == Dir
+	if isDir && uint64(b.Dev) != c.dev { // of files on overlayfs it is their layer's
+		if wasDir {
+			return nil
+		}
+		return c.emit(name, Put)
+	}
 	same := false
 	if old >= 0 {
 		var err error
@@ -167,8 +182,6 @@ func (c *comparer) file(old, new int, dir, base string, depth int) error {
 			return fmt.Errorf("%.200s: %w", name, err)
 		}
 	}
-	wasDir := old >= 0 && typeOf(uint32(a.Mode)) == Dir
-	isDir := typeOf(uint32(b.Mode)) == Dir
 	c.remember(&b, name, isDir, !same)
 	if !same {
 		if err := c.emit(name, Put); err != nil {

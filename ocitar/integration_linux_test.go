@@ -98,6 +98,43 @@ func TestIntegrationOverlay(t *testing.T) {
 	}
 }
 
+// TestIntegrationCompareStopsAtMounts: what is mounted in a tree is no change of it.
+func TestIntegrationCompareStopsAtMounts(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root mounts: go test -exec sudo -run Integration")
+	}
+	was, is := t.TempDir(), t.TempDir()
+	for _, dir := range []string{filepath.Join(was, "there"), filepath.Join(is, "there"), filepath.Join(is, "made")} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"there", "made"} {
+		at := filepath.Join(is, name)
+		if err := unix.Mount("tmpfs", at, "tmpfs", 0, "mode=700"); err != nil {
+			t.Skipf("tmpfs cannot be mounted here: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := unix.Unmount(at, 0); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := os.WriteFile(filepath.Join(at, "f"), []byte("1"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for c, err := range Compare(was, is) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, c.Path)
+	}
+	if strings.Join(got, " ") != "made" {
+		t.Errorf("changes: %q", got)
+	}
+}
+
 // TestIntegrationUpper: what overlayfs wrote in an upper directory is packed as the change
 // it stands for.
 func TestIntegrationUpper(t *testing.T) {
