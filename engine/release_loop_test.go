@@ -134,9 +134,11 @@ func realLoop(id string) (*exec.Cmd, *ipc.Client, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	self := "/proc/self/exe" // a sealed memfd
+	self := "/proc/self/exe" // where it is a sealed memfd
 	if _, err := os.Stat(self); err != nil {
-		self = os.Args[0]
+		if self, err = os.Executable(); err != nil {
+			return nil, nil, err
+		}
 	}
 	cmd := &exec.Cmd{
 		Path: self, Args: []string{"xc-runloop", "@xc-runloop", id}, Dir: "/",

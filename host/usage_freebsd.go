@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/joyboyid/xc/freebsd/rctl"
@@ -29,6 +30,9 @@ func (h *Host) Usage(s Spec, pids []int) (Usage, error) {
 	u.CPU = max(u.CPU, time.Duration(r["cputime"])*time.Second)
 	u.Memory = max(u.Memory, int64(r["memoryuse"])) // looked at once a second
 	u.Processes, u.Threads = int(r["maxproc"]), int(r["nthr"])
-	u.Rates = &Rates{CPU: float64(r["pcpu"]), Read: int64(r["readbps"]), Written: int64(r["writebps"])}
+	// The kernel guesses of processes that have just begun (racct_getpcpu of
+	// sys/kern/kern_racct.c), and adds the guesses up.
+	share := min(float64(r["pcpu"]), 100*float64(runtime.NumCPU()))
+	u.Rates = &Rates{CPU: share, Read: int64(r["readbps"]), Written: int64(r["writebps"])}
 	return u, nil
 }
