@@ -22,9 +22,30 @@ type commands struct {
 	kill context.CancelFunc // ends it
 	over chan struct{}      // closed when no more of them is run
 
-	now     *proc          // the one that runs
-	stopped bool           // no other is started
-	signal  syscall.Signal // that the one which is being started then gets; 0: none
+	stopped  bool             // no other is started
+	starting bool             // one is being started, and may run already
+	pending  []syscall.Signal // that it gets once it is known to run
+	now      *proc            // the one that runs
+}
+
+// send signals the command that runs or is being started. It returns false if there
+// is none. The loop's mutex is held.
+func (r *commands) send(sig syscall.Signal) (sent bool, err error) {
+	switch {
+	case r.starting:
+		r.pending = append(r.pending, sig)
+		return true, nil
+	case r.now == nil:
+		return false, nil
+	case sig == syscall.SIGKILL:
+		err = r.now.tree.Kill()
+	default:
+		err = r.now.tree.Signal(sig)
+	}
+	if errors.Is(err, syscall.ESRCH) || errors.Is(err, os.ErrProcessDone) {
+		err = nil // it has just ended
+	}
+	return true, err
 }
 
 // errStopped is why no more commands are run, nor main.
@@ -133,15 +154,15 @@ func (l *loop) launchCommand(p control.Process, stdio control.Stdio, to emit) (*
 // command runs a command as main would run, but for its streams, to its end.
 // What it leaves behind goes on, unless it is killed.
 func (l *loop) command(r *commands, main control.Process, c control.Command, last *tail, start launching) (control.Exit, error) {
-	if l.current(r, nil) {
+	if !l.next(r) {
 		return control.Exit{}, errStopped
 	}
 	p := control.Process{Args: c.Args, Env: main.Env, Dir: main.Dir, User: cmp.Or(c.User, main.User), Ulimits: main.Ulimits}
 	pr, done, err := start(p, control.Stdio{}, last.take)
+	l.begun(r, pr)
 	if err != nil {
 		return control.Exit{}, err
 	}
-	l.current(r, pr)
 	var exit control.Exit
 	select {
 	case exit = <-done:
@@ -149,22 +170,38 @@ func (l *loop) command(r *commands, main control.Process, c control.Command, las
 		err = errors.Join(errStopped, pr.tree.Kill())
 		<-done
 	}
-	if l.current(r, nil) && err == nil {
+	l.begun(r, nil)
+	if err == nil && l.stopped(r) {
 		err = errStopped
 	}
 	pr.settle()
 	return exit, err
 }
 
-// current notes which command runs, and tells whether they have been stopped. One
-// that was being started meanwhile gets the signal.
-func (l *loop) current(r *commands, now *proc) (stopped bool) {
+// next tells whether another command may be started.
+func (l *loop) next(r *commands) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r.now = now
-	if now != nil && r.signal != 0 {
-		_ = now.tree.Signal(r.signal) // it has ended, or is killed after the timeout
+	r.starting = !r.stopped && r.ctx.Err() == nil
+	return r.starting
+}
+
+// begun notes which command runs, or that none does. It gets what was sent while it
+// was being started.
+func (l *loop) begun(r *commands, now *proc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.starting, r.now = false, now
+	for _, sig := range r.pending {
+		_, _ = r.send(sig) // who has sent it is not there any more
 	}
+	r.pending = nil
+}
+
+// stopped tells whether what follows is not to be started.
+func (l *loop) stopped(r *commands) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return r.stopped || r.ctx.Err() != nil
 }
 
@@ -176,10 +213,7 @@ func (l *loop) stopInit(ctx context.Context, sig syscall.Signal, timeout time.Du
 	if r != nil {
 		r.stopped = true
 		if timeout > 0 {
-			r.signal = sig
-			if r.now != nil {
-				_ = r.now.tree.Signal(sig) // as in current
-			}
+			_, _ = r.send(sig) // what does not heed it is killed after the timeout
 		}
 	}
 	l.mu.Unlock()
@@ -205,19 +239,10 @@ func (l *loop) stopInit(ctx context.Context, sig syscall.Signal, timeout time.Du
 func (l *loop) signalCommand(sig syscall.Signal) (ran bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.commands == nil || l.commands.now == nil {
+	if l.commands == nil {
 		return false, nil
 	}
-	t := l.commands.now.tree
-	if sig == syscall.SIGKILL {
-		err = t.Kill()
-	} else {
-		err = t.Signal(sig)
-	}
-	if errors.Is(err, syscall.ESRCH) || errors.Is(err, os.ErrProcessDone) {
-		err = nil // it has just ended
-	}
-	return true, err
+	return l.commands.send(sig)
 }
 
 // settleTime is how long the output of a command that has ended is waited for:
