@@ -174,7 +174,11 @@ func (l *loop) command(r *commands, main control.Process, c control.Command, las
 	if err == nil && l.stopped(r) {
 		err = errStopped
 	}
-	pr.settle()
+	if err == nil && exit.Code == 0 {
+		pr.settle()
+	} else {
+		pr.drain() // what it has said is told; what it has left has nothing to tell any more
+	}
 	return exit, err
 }
 

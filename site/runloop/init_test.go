@@ -303,9 +303,9 @@ func TestStopAndDeinit(t *testing.T) {
 	t.Run("the timeout is main's", func(t *testing.T) {
 		s := newSite(t, fakeConfig{})
 		main := "trap 'exit 6' TERM; " + s.note("up") + "; while :; do sleep 0.01; done"
-		s.start(around(main, nil, []string{"sleep 0.2; " + s.note("deinit")}), control.Stdio{})
+		s.start(around(main, nil, []string{"sleep 2.2; " + s.note("deinit")}), control.Stdio{})
 		s.await("up")
-		must(t, s.Stop(t.Context(), int(syscall.SIGTERM), 100*time.Millisecond))
+		must(t, s.Stop(t.Context(), int(syscall.SIGTERM), 2*time.Second))
 		if e := s.waitRecord(); e.Code != 6 || s.noted() != "up deinit" {
 			t.Errorf("exit %+v, list %q", e, s.noted())
 		}
