@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -281,10 +282,11 @@ func (c *Client) cancel(id uint64, k *call) {
 	c.conn.w.post(m.frame(kindCancel, id, 0))
 }
 
-// run reads until the connection ends.
+// run reads until the connection ends. The error is that of our hello: a peer that was
+// gone by then may have said why in its own, which comes first.
 func (c *Client) run(err error) {
-	if err == nil {
-		err = c.conn.meet()
+	if sent := err; err == nil || errors.Is(err, errBroken) {
+		err = cmp.Or(c.conn.meet(), sent)
 	}
 	c.met = err == nil
 	if c.met {

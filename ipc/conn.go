@@ -193,14 +193,15 @@ func (c *Conn) fits(body, files int) error {
 	return nil
 }
 
-// cause turns the error of the reader into the one that ended the connection.
+// cause turns the error of the reader into the one that ended the connection. That a
+// peer of another version hung up follows from its version.
 func (c *Conn) cause(err error) error {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
-	if c.w.err != nil {
-		return c.w.err
+	if c.w.err == nil || errors.As(err, new(otherVersion)) {
+		return err
 	}
-	return err
+	return c.w.err
 }
 
 // ended tells that err is a peer that went away, which is no error for a server.

@@ -90,19 +90,26 @@ func TestPeersOfAnotherVersion(t *testing.T) {
 		t.Error(err)
 	}
 
-	mine, its, err = Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := NewClient(mine, Limits{})
-	if _, err := its.conn.Write(raw(kindHello, 0, 0, otherHello)); err != nil {
-		t.Fatal(err)
-	}
-	_, err = c.Call(limited(t), "A.B", nil, nil, nil)
-	if CodeOf(err) != CodeUnavailable || !strings.Contains(err.Error(), "version 2, this side 1") {
-		t.Errorf("client: %v", err)
-	}
-	if err := errors.Join(c.Close(), its.Close()); err != nil {
-		t.Error(err)
+	for what, gone := range map[string]bool{"stays": false, "hangs up": true} {
+		mine, its, err := Pair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := its.conn.Write(raw(kindHello, 0, 0, otherHello)); err != nil {
+			t.Fatal(err)
+		}
+		if gone {
+			if err := its.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := NewClient(mine, Limits{})
+		_, err = c.Call(limited(t), "A.B", nil, nil, nil)
+		if CodeOf(err) != CodeUnavailable || !strings.Contains(err.Error(), "version 2, this side 1") {
+			t.Errorf("client, the peer %s: %v", what, err)
+		}
+		if err := errors.Join(c.Close(), its.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }
