@@ -29,6 +29,9 @@ func spoken(t *testing.T) []string {
 	}
 	for _, file := range []string{"control.go", "control_ipc.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if errors.Is(err, fs.ErrNotExist) {
+			t.Skip("the source is not here: ", err) // in a VM
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
