@@ -324,6 +324,25 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// A container that removes itself meets the sweep of an engine that begins.
+func TestSweepBesideRemovals(t *testing.T) {
+	ctx := t.Context()
+	s, dir := open(t, dirstore.Copy)
+	for range 15 {
+		for i := range 40 {
+			write(t, fmt.Sprintf("%s/trash/roots-c/d%d/e/f", dir, i), "half removed")
+		}
+		swept := make(chan error)
+		for range 4 {
+			go func() { swept <- s.Sweep(ctx) }()
+		}
+		if err := errors.Join(<-swept, <-swept, <-swept, <-swept); err != nil {
+			t.Fatal(err)
+		}
+		empty(t, dir)
+	}
+}
+
 // A removal that was killed between its two halves is taken up by the next.
 func TestRemoveIsRestartable(t *testing.T) {
 	ctx := t.Context()

@@ -126,8 +126,8 @@ func (r *remover) children(ctx context.Context, d *os.File, depth int) (found bo
 		if errors.Is(err, io.EOF) {
 			return found, nil
 		}
-		if err != nil {
-			return found, err
+		if err != nil { // ENOENT: another has removed it meanwhile
+			return found, absent(err)
 		}
 	}
 }

@@ -24,8 +24,15 @@ func readProc(dir string) (Process, error) {
 	if err != nil {
 		return Process{}, err
 	}
-	p, started, err := parseStat(string(stat), os.Getpagesize())
+	p, started, err := parseStat(string(stat))
 	if err != nil {
+		return p, err
+	}
+	statm, err := os.ReadFile(dir + "/statm")
+	if err != nil {
+		return p, err
+	}
+	if p.Memory, err = parseStatm(string(statm), os.Getpagesize()); err != nil {
 		return p, err
 	}
 	boot, err := os.ReadFile("/proc/stat")

@@ -44,13 +44,24 @@ func TestRead(t *testing.T) {
 
 func TestParseStat(t *testing.T) {
 	const line = "4242 (a (b) c) S 17 4242 4242 0 -1 4194304 107 0 0 0 150 75 3 4 20 0 3 0 12345 8192000 200 18446744073709551615 1 1\n"
-	p, started, err := parseStat(line, 4096)
-	want := Process{PID: 4242, Parent: 17, Name: "a (b) c", State: 'S', CPU: 2250 * time.Millisecond, Waited: 70 * time.Millisecond, Memory: 200 * 4096, Threads: 3}
+	p, started, err := parseStat(line)
+	want := Process{PID: 4242, Parent: 17, Name: "a (b) c", State: 'S', CPU: 2250 * time.Millisecond, Waited: 70 * time.Millisecond, Threads: 3}
 	if err != nil || !reflect.DeepEqual(p, want) || started != 123450*time.Millisecond {
 		t.Errorf("%+v, %v, %v", p, started, err)
 	}
 	for _, bad := range []string{"", "1 (x", "1 (x) S 2", "x (y) S 1 2 3 4 5 6 7 8 9 1 1 1 1 1 1 1 1 1 1 1 1 1"} {
-		if _, _, err := parseStat(bad, 4096); err == nil {
+		if _, _, err := parseStat(bad); err == nil {
+			t.Errorf("%q was read", bad)
+		}
+	}
+}
+
+func TestParseStatm(t *testing.T) {
+	if n, err := parseStatm("567 343 329 388 0 77 0\n", 4096); n != 343*4096 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	for _, bad := range []string{"", "567", "567 x"} {
+		if _, err := parseStatm(bad, 4096); err == nil {
 			t.Errorf("%q was read", bad)
 		}
 	}
@@ -107,7 +118,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("1 (x) S 1 2 3 4 5 6 7 8 9 1 1 1 1 1 1 1 1 1 1 1 1 1"))
 	f.Add(append([]byte{0x40, 4, 0, 0}, make([]byte, kinfoSize-4)...))
 	f.Fuzz(func(_ *testing.T, b []byte) { // nothing panics
-		_, _, _ = parseStat(string(b), 4096)
+		_, _, _ = parseStat(string(b))
+		_, _ = parseStatm(string(b), 4096)
 		_, _ = parseKinfo(b, 4096)
 		_, _ = parseBoot(string(b))
 		_, _ = parseIO(string(b))

@@ -15,7 +15,7 @@ const userHZ = 100
 
 // parseStat reads /proc/PID/stat, proc_pid_stat(5). The name is in parentheses
 // and may have some itself. Started is since boot.
-func parseStat(text string, pageSize int) (p Process, started time.Duration, err error) {
+func parseStat(text string) (p Process, started time.Duration, err error) {
 	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
 	if open < 0 || end < open {
 		return p, 0, fmt.Errorf("stat %q: %w: no name", text, fs.ErrInvalid)
@@ -23,9 +23,9 @@ func parseStat(text string, pageSize int) (p Process, started time.Duration, err
 	p.Name = text[open+1 : end]
 	fields := strings.Fields(text[end+1:]) // from the third on
 	const (
-		state, ppid, utime, stime, cutime, cstime, threads, starttime, rss = 0, 1, 11, 12, 13, 14, 17, 19, 21
+		state, ppid, utime, stime, cutime, cstime, threads, starttime = 0, 1, 11, 12, 13, 14, 17, 19
 	)
-	if len(fields) <= rss || len(fields[state]) != 1 {
+	if len(fields) <= starttime || len(fields[state]) != 1 {
 		return p, 0, fmt.Errorf("stat %q: %w: %d fields", text, fs.ErrInvalid, len(fields))
 	}
 	p.State = fields[state][0]
@@ -40,8 +40,22 @@ func parseStat(text string, pageSize int) (p Process, started time.Duration, err
 	p.CPU = time.Duration(number(fields[utime])+number(fields[stime])) * (time.Second / userHZ)
 	p.Waited = time.Duration(number(fields[cutime])+number(fields[cstime])) * (time.Second / userHZ)
 	p.Threads = int(number(fields[threads]))
-	p.Memory = number(fields[rss]) * int64(pageSize)
 	return p, time.Duration(number(fields[starttime])) * (time.Second / userHZ), err
+}
+
+// parseStatm reads what is resident from /proc/PID/statm, in bytes. The same number in
+// /proc/PID/stat is an approximation, and 0 for a process of a few pages
+// (proc_pid_stat(5); percpu_counter_read_positive in the kernel's get_mm_rss).
+func parseStatm(text string, pageSize int) (int64, error) {
+	fields := strings.Fields(text)
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("statm %q: %w: %d fields", text, fs.ErrInvalid, len(fields))
+	}
+	n, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("statm %q: %w", text, err)
+	}
+	return n * int64(pageSize), nil
 }
 
 // parseArgs splits what /proc/PID/cmdline and kern.proc.args have: each argument
