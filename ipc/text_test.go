@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -32,9 +33,9 @@ type words struct {
 // What JSON would change is refused before it is sent, by name. All else arrives
 // as it was.
 func TestTextIsExactOrRefused(t *testing.T) {
-	calls := 0
+	var calls atomic.Int32
 	c := client(t, func(_ context.Context, r *Request) (any, []*os.File, error) {
-		calls++
+		calls.Add(1)
 		var in any
 		err := r.Decode(&in)
 		return in, nil, err
@@ -59,10 +60,10 @@ func TestTextIsExactOrRefused(t *testing.T) {
 		{map[string]any{"spec": &Inner{"\xfe"}}, `[spec].dir "\xfe" is not UTF-8`},
 		{"\xff", `"\xff" is not UTF-8`},
 	} {
-		calls = 0
+		calls.Store(0)
 		_, err := c.Call(limited(t), "A.B", tc.in, nil, nil)
-		if !errors.Is(err, fs.ErrInvalid) || err.Error() != tc.want || calls != 0 {
-			t.Errorf("got  %v, %d calls\nwant %s", err, calls, tc.want)
+		if !errors.Is(err, fs.ErrInvalid) || err.Error() != tc.want || calls.Load() != 0 {
+			t.Errorf("got  %v, %d calls\nwant %s", err, calls.Load(), tc.want)
 		}
 		if err := CheckText(tc.in); err == nil || err.Error() != tc.want {
 			t.Errorf("CheckText: %v, want %s", err, tc.want)
