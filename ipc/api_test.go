@@ -65,7 +65,9 @@ func TestServersThatAreNotMet(t *testing.T) {
 			}
 			_, callErr := c.Call(limited(t), "A.B", nil, nil, nil)
 			_, apiErr := c.API(limited(t))
-			for _, err := range []error{callErr, apiErr} {
+			<-c.Done()
+			_, lateErr := c.Call(limited(t), "A.B", nil, nil, nil)
+			for _, err := range []error{callErr, apiErr, lateErr} {
 				if CodeOf(err) != CodeUnavailable || errors.Is(err, &Error{Code: CodeSilent}) != tc.slow || errors.Is(err, errors.ErrUnsupported) != tc.unsupported {
 					t.Errorf("%v", err)
 				}

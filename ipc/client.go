@@ -253,6 +253,8 @@ func (c *Client) register() (uint64, *call, error) {
 		return 0, nil, fs.ErrClosed
 	case c.drain:
 		return 0, nil, errDraining()
+	case c.err != nil && !c.met:
+		return 0, nil, c.err // says that nothing is executed, and why
 	case c.err != nil:
 		return 0, nil, &Error{Code: CodeUnavailable, Message: "not sent: " + c.err.Error()}
 	}
