@@ -21,11 +21,7 @@ import (
 // changes calls use with what has changed in a container's root. The container
 // is not started, stopped or removed meanwhile.
 func (e *Engine) changes(ctx context.Context, name string, use func(*container, host.Changes) error) error {
-	c, err := e.find(ctx, name)
-	if err != nil {
-		return err
-	}
-	release, err := e.hold(ctx, c)
+	c, release, err := e.holdNamed(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -140,11 +140,7 @@ func (e *Engine) reach(ctx context.Context, name string, use func(context.Contex
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.ctx, func() { cancel(errClosed) })()
-	c, err := e.find(ctx, name)
-	if err != nil {
-		return err
-	}
-	release, err := e.hold(ctx, c)
+	c, release, err := e.holdNamed(ctx, name)
 	if err != nil {
 		return err
 	}

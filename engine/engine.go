@@ -207,6 +207,15 @@ func (e *Engine) hold(ctx context.Context, c *container) (release func(), err er
 	return take(ctx, c, c.op)
 }
 
+// holdNamed finds a container and holds it.
+func (e *Engine) holdNamed(ctx context.Context, name string) (c *container, release func(), err error) {
+	if c, err = e.find(ctx, name); err != nil {
+		return nil, nil, err
+	}
+	release, err = e.hold(ctx, c)
+	return c, release, err
+}
+
 // turn takes the container for a request to start, restart or remove it, which
 // may consist of several operations. It comes before hold.
 func (e *Engine) turn(ctx context.Context, c *container) (release func(), err error) {

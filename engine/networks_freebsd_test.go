@@ -24,20 +24,10 @@ func TestIntegrationAliasNetwork(t *testing.T) {
 	defer removeNetworks(t, e)
 	start := func(name string, ports ...api.Port) api.Container {
 		t.Helper()
-		c, err := e.CreateContainer(t.Context(), api.ContainerSpec{
+		return running(t, e, api.ContainerSpec{
 			Name: name, Image: "root", Command: []string{"sleep", "1000"}, Networks: []api.Attachment{{Network: "plain"}},
 			Params: []string{"allow.raw_sockets"}, Publish: ports,
 		})
-		if err == nil {
-			err = e.StartContainer(t.Context(), c.ID, api.StartOptions{})
-		}
-		if err == nil {
-			c, err = e.InspectContainer(t.Context(), c.ID)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
 	}
 	a := start("a", api.Port{HostPort: 8080, Port: 80}, api.Port{HostPort: 5353, Port: 53, Protocol: "udp"})
 	start("b")

@@ -36,7 +36,13 @@ func createNetwork(t *testing.T, e *engine.Engine, spec api.NetworkSpec) api.Net
 // sleeper is a container that waits, on networks.
 func sleeper(t *testing.T, e *engine.Engine, name string, networks ...api.Attachment) api.Container {
 	t.Helper()
-	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Name: name, Image: "root", Command: []string{"sleep", "1000"}, Networks: networks})
+	return running(t, e, api.ContainerSpec{Name: name, Image: "root", Command: []string{"sleep", "1000"}, Networks: networks})
+}
+
+// running is a container that was created and started.
+func running(t *testing.T, e *engine.Engine, spec api.ContainerSpec) api.Container {
+	t.Helper()
+	c, err := e.CreateContainer(t.Context(), spec)
 	if err == nil {
 		err = e.StartContainer(t.Context(), c.ID, api.StartOptions{})
 	}

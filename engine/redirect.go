@@ -76,11 +76,7 @@ func (e *Engine) changePorts(ctx context.Context, name string, choose func(conte
 		return err
 	}
 	defer e.end()
-	c, err := e.find(ctx, name)
-	if err != nil {
-		return err
-	}
-	release, err := e.hold(ctx, c)
+	c, release, err := e.holdNamed(ctx, name)
 	if err != nil {
 		return err
 	}

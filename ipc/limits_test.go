@@ -59,17 +59,24 @@ func TestCallsOfAUser(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for { // an answer is on its way before its call is forgotten
-		if _, err := a.Call(limited(t), "A.B", nil, nil, nil); err == nil {
-			break
-		} else if CodeOf(err) != CodeUnavailable {
-			t.Fatal(err)
-		}
-	}
+	admitted(t, a, nil)
 	if err := s.Shutdown(limited(t)); err != nil {
 		t.Error(err)
 	}
 	<-served
+}
+
+// admitted makes a call until it is taken: an answer is on its way before its call is
+// forgotten.
+func admitted(t *testing.T, c *Client, files []*os.File) {
+	t.Helper()
+	for {
+		if _, err := c.Call(limited(t), "A.B", nil, files, nil); err == nil {
+			return
+		} else if CodeOf(err) != CodeUnavailable {
+			t.Fatal(err)
+		}
+	}
 }
 
 // So are the bytes, those of half a body too. A body without room is lost, its
@@ -159,13 +166,7 @@ func TestFilesOfAUser(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	for {
-		if _, err := b.Call(limited(t), "A.B", nil, eight, nil); err == nil {
-			break
-		} else if CodeOf(err) != CodeUnavailable {
-			t.Fatal(err)
-		}
-	}
+	admitted(t, b, eight)
 	if err := s.Shutdown(limited(t)); err != nil {
 		t.Error(err)
 	}

@@ -139,7 +139,8 @@ func checkExact(b []byte) error {
 	}
 }
 
-// codeUnit is the number in an escape \uXXXX that b begins with; -1 if it does not.
+// codeUnit is the number in an escape, \u and four hexadecimal digits, that b begins
+// with; -1 if it does not.
 func codeUnit(b []byte) int {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return -1

@@ -37,17 +37,20 @@ func login(t *testing.T, p *registry.Puller, path string) {
 	p.Client.Credentials = credentials
 }
 
+// onlyBasic refuses who does not come with the right name and password.
+func onlyBasic(w http.ResponseWriter, r *http.Request, _ string, _ int) bool {
+	if r.Header.Get("Authorization") == basic {
+		return false
+	}
+	w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+	return status(401)(w)
+}
+
 func TestBasicAuthorization(t *testing.T) {
 	for user, allowed := range map[string]bool{"user:pass": true, "user:wrong": false, "": false} {
 		s := newServer(t)
 		s.push(t, "x", "latest", imagetest.NewImage(t, amd64, layer(t, "l", 1000)))
-		s.spoil = func(w http.ResponseWriter, r *http.Request, _ string, _ int) bool {
-			if r.Header.Get("Authorization") == basic {
-				return false
-			}
-			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
-			return status(401)(w)
-		}
+		s.spoil = onlyBasic
 		p, _ := newPuller(t)
 		if user != "" {
 			login(t, p, dockerConfig(t, s, user))
@@ -152,13 +155,7 @@ func TestDockerCredentials(t *testing.T) {
 func TestForget(t *testing.T) {
 	s := newServer(t)
 	s.push(t, "x", "latest", imagetest.NewImage(t, amd64, layer(t, "l", 1000)))
-	s.spoil = func(w http.ResponseWriter, r *http.Request, _ string, _ int) bool {
-		if r.Header.Get("Authorization") == basic {
-			return false
-		}
-		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
-		return status(401)(w)
-	}
+	s.spoil = onlyBasic
 	p, _ := newPuller(t)
 	path := dockerConfig(t, s, "user:pass")
 	login(t, p, path)

@@ -46,13 +46,7 @@ func TestCredentialHelpers(t *testing.T) {
 			kept := credentialHelper(t)
 			s := newServer(t)
 			s.push(t, "x", "latest", imagetest.NewImage(t, amd64, layer(t, "l", 1000)))
-			s.spoil = func(w http.ResponseWriter, r *http.Request, _ string, _ int) bool {
-				if r.Header.Get("Authorization") == basic {
-					return false
-				}
-				w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
-				return status(401)(w)
-			}
+			s.spoil = onlyBasic
 			if strings.Contains(config, "%") {
 				config = fmt.Sprintf(config, s.host())
 			}

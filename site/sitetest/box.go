@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -148,6 +149,18 @@ func (h *harness) until(what string, done func() bool) {
 			h.Fatalf("waited in vain for: %s", what)
 		}
 	}
+}
+
+// loopEnds waits for the end of a container's run loop.
+func (h *harness) loopEnds(id string) {
+	h.Helper()
+	h.until("the end of the run loop", func() bool {
+		loop, err := h.host.Dial(h.Context(), id)
+		if err == nil {
+			loop.Close()
+		}
+		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+	})
 }
 
 // command is a probe with arguments.

@@ -61,13 +61,7 @@ var commandPromises = []Promise{
 		case <-time.After(patience):
 			h.Fatal("a start goes on without its engine")
 		}
-		h.until("the end of the run loop", func() bool {
-			loop, err := h.host.Dial(h.Context(), b.c.ID)
-			if err == nil {
-				loop.Close()
-			}
-			return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
-		})
+		h.loopEnds(b.c.ID)
 		b.down()
 		h.nothingLeft(b.c.ID)
 		list, err := os.ReadFile(filepath.Join(src, "list"))

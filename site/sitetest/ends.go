@@ -106,13 +106,7 @@ var endPromises = []Promise{
 	{"engine-gone-early", "when the engine dies before main was started, the run loop ends by itself", func(h *harness) {
 		b := h.hold(Container{}).up()
 		b.hangup()
-		h.until("the end of the run loop", func() bool {
-			loop, err := h.host.Dial(h.Context(), b.c.ID)
-			if err == nil {
-				loop.Close()
-			}
-			return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
-		})
+		h.loopEnds(b.c.ID)
 		b.down()
 		h.nothingLeft(b.c.ID)
 	}},

@@ -2,7 +2,10 @@ package cli_test
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,4 +106,51 @@ func (f *fake) CheckImages(_ context.Context, opt api.CheckImagesOptions) (api.I
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.imageCheck, nil
+}
+
+func (f *fake) PullImage(_ context.Context, name string, opt api.PullOptions, progress func(api.PullProgress) error) (api.Image, error) {
+	f.note("pull %s %s", name, opt.Platform)
+	img, ok := f.remote[name]
+	if !ok {
+		return img, fmt.Errorf("pull %s: %w", name, fs.ErrNotExist)
+	}
+	if f.pulling != nil {
+		return img, f.pulling(progress)
+	}
+	layer := "sha256:" + strings.Repeat("12", 32)
+	for _, p := range []api.PullProgress{
+		{Layer: layer, Phase: api.PhaseDownloading, Total: 2000}, {Layer: layer, Phase: api.PhaseDownloading, Current: 1000, Total: 2000},
+		{Layer: layer, Phase: api.PhaseUnpacking}, {Layer: layer, Phase: api.PhaseDone}, {Phase: api.PhaseDone},
+	} {
+		if err := progress(p); err != nil {
+			return img, err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.images = append(f.images, img)
+	return img, nil
+}
+
+func (f *fake) ImportImage(_ context.Context, spec api.ImportSpec) (api.Image, error) {
+	b := make([]byte, 100)
+	n, _ := spec.Archive.Read(b)
+	spec.Archive = nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.imported, f.archive = spec, string(b[:n])
+	return api.Image{ID: "sha256:imported"}, nil
+}
+
+func (f *fake) ListImages(context.Context) ([]api.Image, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.images), nil
+}
+
+func (f *fake) InspectImage(_ context.Context, name string) (api.Image, error) { return f.image(name) }
+
+func (f *fake) RemoveImage(_ context.Context, name string, _ api.RemoveImageOptions) ([]string, error) {
+	img, err := f.image(name)
+	return append(img.Names, img.ID), err
 }

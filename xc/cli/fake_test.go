@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -15,9 +14,7 @@ import (
 	"time"
 
 	"github.com/joyboyid/xc/engine/api"
-	"github.com/joyboyid/xc/inroot"
 	"github.com/joyboyid/xc/ipc"
-	"github.com/joyboyid/xc/ocitar"
 	"github.com/joyboyid/xc/xc/cli"
 )
 
@@ -446,51 +443,6 @@ func (f *fake) AttachContainer(_ context.Context, name string, opt api.AttachOpt
 
 // The root of a fake container is the directory f.root.
 
-func (f *fake) StatContainer(_ context.Context, name, file string, follow bool) (api.File, error) {
-	f.note("stat %s %s %v", name, file, follow)
-	stat := os.Lstat
-	if follow {
-		stat = os.Stat
-	}
-	fi, err := stat(f.root + "/" + file)
-	if err != nil {
-		return api.File{}, &fs.PathError{Op: "stat", Path: file, Err: errors.Unwrap(err)}
-	}
-	out := api.File{Path: path.Join("/", file), Type: "file"}
-	if fi.IsDir() {
-		out.Type = "dir"
-	}
-	return out, nil
-}
-
-func (f *fake) CopyFromContainer(ctx context.Context, _ string, opt api.CopyFrom) ([]string, error) {
-	root, err := inroot.Open(f.root)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	file := path.Clean("/" + opt.Path)
-	if opt.Follow {
-		if file, err = root.Look(file); err != nil {
-			return nil, err
-		}
-	}
-	top := strings.TrimPrefix(file, "/")
-	p := ocitar.Packer{Name: func(name string) string { return path.Join(opt.As, strings.TrimPrefix(name, top)) }}
-	_, err = p.PackFrom(ctx, opt.Archive, root, ocitar.TreeAt(root, top, nil))
-	return nil, err
-}
-
-func (f *fake) CopyToContainer(ctx context.Context, _ string, opt api.CopyTo) ([]string, error) {
-	f.note("owners %v", opt.Owners)
-	if fi, err := os.Stat(f.root + "/" + opt.Path); err != nil || !fi.IsDir() {
-		return nil, errors.Join(err, fs.ErrNotExist)
-	}
-	u := ocitar.Unpacker{Into: strings.TrimPrefix(opt.Path, "/"), Merge: true, NoOwner: true}
-	_, err := u.Unpack(ctx, f.root, opt.Archive)
-	return []string{"a note"}, err
-}
-
 func (f *fake) ResizeContainer(_ context.Context, name, _ string, size api.Size) error {
 	c, err := f.find(name)
 	if err == nil {
@@ -556,53 +508,6 @@ func (f *fake) InspectContainer(_ context.Context, name string) (api.Container, 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return c.Container, nil
-}
-
-func (f *fake) PullImage(_ context.Context, name string, opt api.PullOptions, progress func(api.PullProgress) error) (api.Image, error) {
-	f.note("pull %s %s", name, opt.Platform)
-	img, ok := f.remote[name]
-	if !ok {
-		return img, fmt.Errorf("pull %s: %w", name, fs.ErrNotExist)
-	}
-	if f.pulling != nil {
-		return img, f.pulling(progress)
-	}
-	layer := "sha256:" + strings.Repeat("12", 32)
-	for _, p := range []api.PullProgress{
-		{Layer: layer, Phase: api.PhaseDownloading, Total: 2000}, {Layer: layer, Phase: api.PhaseDownloading, Current: 1000, Total: 2000},
-		{Layer: layer, Phase: api.PhaseUnpacking}, {Layer: layer, Phase: api.PhaseDone}, {Phase: api.PhaseDone},
-	} {
-		if err := progress(p); err != nil {
-			return img, err
-		}
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.images = append(f.images, img)
-	return img, nil
-}
-
-func (f *fake) ImportImage(_ context.Context, spec api.ImportSpec) (api.Image, error) {
-	b := make([]byte, 100)
-	n, _ := spec.Archive.Read(b)
-	spec.Archive = nil
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.imported, f.archive = spec, string(b[:n])
-	return api.Image{ID: "sha256:imported"}, nil
-}
-
-func (f *fake) ListImages(context.Context) ([]api.Image, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.images), nil
-}
-
-func (f *fake) InspectImage(_ context.Context, name string) (api.Image, error) { return f.image(name) }
-
-func (f *fake) RemoveImage(_ context.Context, name string, _ api.RemoveImageOptions) ([]string, error) {
-	img, err := f.image(name)
-	return append(img.Names, img.ID), err
 }
 
 func (f *fake) CheckSystem(context.Context) ([]api.Check, error) {
