@@ -59,7 +59,9 @@ func (w *wire) call(q request, files []int, t *tree) (answer, error) {
 	defer w.calls.Unlock()
 	w.starting.Store(t)
 	if err := w.write(b, rights(files, 0)); err != nil {
-		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, os.ErrClosed) {
+		// What is no errno is RawConn's: the file was closed (internal/poll's
+		// ErrFileClosing, which os does not turn into os.ErrClosed here).
+		if _, ok := errors.AsType[syscall.Errno](err); !ok || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
 			err = errGone
 		}
 		return answer{}, err
