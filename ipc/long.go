@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -70,19 +71,19 @@ func newShape(t reflect.Type) shape {
 	return s
 }
 
-var codecs = []reflect.Type{
-	reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler](),
-	reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](),
-}
+var (
+	marshalers   = []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler]()}
+	unmarshalers = []reflect.Type{reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()}
+)
 
 // hasCodec tells types whose JSON is their own matter.
-func hasCodec(t reflect.Type) bool {
-	for _, c := range codecs {
-		if reflect.PointerTo(t).Implements(c) {
-			return true
-		}
-	}
-	return false
+func hasCodec(t reflect.Type) bool { return encodesItself(t) || implements(t, unmarshalers) }
+
+func encodesItself(t reflect.Type) bool { return implements(t, marshalers) }
+
+// implements tells whether a value of t that has an address has the methods.
+func implements(t reflect.Type, some []reflect.Type) bool {
+	return slices.ContainsFunc(some, reflect.PointerTo(t).Implements)
 }
 
 func isText(t reflect.Type) bool {

@@ -2,8 +2,6 @@ package ipc
 
 import (
 	"bytes"
-	"encoding"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -91,20 +89,6 @@ func badField(v reflect.Value) (at, text string, bad bool) {
 		return at, text, true
 	}
 	return "", "", false
-}
-
-var marshalers = []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler]()}
-
-func encodesItself(t reflect.Type) bool {
-	if t.Kind() == reflect.Interface || t.Kind() == reflect.Pointer {
-		return false // looked at where it leads to
-	}
-	for _, m := range marshalers {
-		if t.Implements(m) || reflect.PointerTo(t).Implements(m) {
-			return true
-		}
-	}
-	return false
 }
 
 // checkEncoded is CheckText for a v that was encoded as b, which is looked at
