@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"reflect"
 	"strings"
 	"syscall"
@@ -142,6 +143,10 @@ func TestIntegrationDetach(t *testing.T) {
 
 // Whatever ends xc, or what it shows, the terminal is as it was.
 func TestIntegrationTerminalIsRestored(t *testing.T) {
+	// Under nohup xc would ignore it too, as it should.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	d := newDaemon(t)
 	const script = "echo ready; while :; do sleep 0.1; done"
 	d.must("run", "-d", "-t", "--name", "c", "bb", "sh", "-c", script)
