@@ -40,6 +40,13 @@ func (m *message) free() {
 	}
 }
 
+// take moves the frame into another message, which is the caller's to free.
+func (m *message) take() *message {
+	t := newMessage()
+	t.buf, m.buf = m.buf, t.buf
+	return t
+}
+
 // Write is the encoder's.
 func (m *message) Write(p []byte) (int, error) {
 	m.buf = append(m.buf, p...)
@@ -79,9 +86,9 @@ func (m *message) line(ctx context.Context, method string) {
 func (m *message) body() int { return len(m.buf) - headerSize }
 
 // frame completes the header.
-func (m *message) frame(k kind, id uint64, files int) []byte {
+func (m *message) frame(k kind, id uint64, files int) *message {
 	header{size: uint32(m.body()), kind: k, files: uint16(files), id: id}.put(m.buf)
-	return m.buf
+	return m
 }
 
 // maxMethod bounds the method line, bytes.

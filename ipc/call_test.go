@@ -99,6 +99,29 @@ func TestConcurrentCalls(t *testing.T) {
 	wg.Wait()
 }
 
+// Frames of all sizes cross each other: none gets the bytes of another.
+func TestConcurrentSizes(t *testing.T) {
+	c := client(t, func(_ context.Context, r *Request) (any, []*os.File, error) {
+		var text string
+		err := r.Decode(&text)
+		return text, nil, err
+	})
+	ctx := limited(t)
+	var wg sync.WaitGroup
+	for i := range 26 {
+		wg.Go(func() {
+			for j := range 20 {
+				in := strings.Repeat(string(rune('a'+i)), []int{9, 700, gatherMax, 20 << 10, 70 << 10, pooledMax + 9}[(i+j)%6])
+				var out string
+				if _, err := c.Call(ctx, "A.B", in, nil, &out); err != nil || out != in {
+					t.Errorf("%d bytes of %.1q: got %d of %.9q…, %v", len(in), in, len(out), out, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestFilesAreLentAndGiven(t *testing.T) {
 	given := text(t, "given")
 	kept := make(chan *os.File, 1)

@@ -145,13 +145,12 @@ func (c *Conn) greet(l Limits, window int) error {
 	// Larger buffers are a hope, not a need: kern.ipc.maxsockbuf may forbid it.
 	_ = c.conn.SetReadBuffer(bufferSize)
 	_ = c.conn.SetWriteBuffer(bufferSize)
-	b, err := json.Marshal(hello{version, c.limits.Body, c.limits.Files, window, c.api})
-	if err != nil {
+	m := newMessage()
+	defer m.free()
+	if err := m.add(hello{version, c.limits.Body, c.limits.Files, window, c.api}); err != nil {
 		return err
 	}
-	frame := make([]byte, headerSize, headerSize+len(b))
-	header{size: uint32(len(b)), kind: kindHello}.put(frame)
-	return c.w.send(context.Background(), append(frame, b...), nil)
+	return c.w.send(context.Background(), m.frame(kindHello, 0, 0), nil)
 }
 
 // meet reads the other side's hello.

@@ -64,7 +64,7 @@ func TestCallBeforeHello(t *testing.T) {
 		id   uint64
 		body string
 	}{{1, `"A.Small"`}, {id, `"A.Large"`}} {
-		if err := theirs.w.send(ctx, raw(kindResult, 0, a.id, a.body), nil); err != nil {
+		if err := theirs.w.send(ctx, &message{buf: raw(kindResult, 0, a.id, a.body)}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -62,7 +62,7 @@ func TestDescriptorsDoNotReachChildren(t *testing.T) {
 func TestFullDescriptorTable(t *testing.T) {
 	leaks(t)
 	from, to := pair(t)
-	if err := to.w.send(limited(t), raw(kindCall, 20, 1, "A.B\n"), slices.Repeat([]*os.File{text(t, "")}, 20)); err != nil {
+	if err := to.w.send(limited(t), &message{buf: raw(kindCall, 20, 1, "A.B\n")}, slices.Repeat([]*os.File{text(t, "")}, 20)); err != nil {
 		t.Fatal(err)
 	}
 	var was unix.Rlimit

@@ -38,7 +38,7 @@ func TestTruncatedControlData(t *testing.T) {
 	from, to := pair(t)
 	from.r.oob = make([]byte, unix.CmsgSpace(4*2))
 	f := text(t, "")
-	if err := to.w.send(limited(t), raw(kindCall, 5, 1, "A.B\n"), []*os.File{f, f, f, f, f}); err != nil {
+	if err := to.w.send(limited(t), &message{buf: raw(kindCall, 5, 1, "A.B\n")}, []*os.File{f, f, f, f, f}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := from.r.next(); !errors.Is(err, errProtocol) || !strings.Contains(err.Error(), "truncated") {
@@ -59,7 +59,7 @@ func TestRightsStayWithTheirFrame(t *testing.T) {
 				files[j] = os.Stdin
 			}
 			body := strings.Repeat("b", i*37%5000)
-			if err := to.w.send(context.Background(), raw(kindCall, len(files), uint64(i), body), files); err != nil {
+			if err := to.w.send(context.Background(), &message{buf: raw(kindCall, len(files), uint64(i), body)}, files); err != nil {
 				t.Error(err)
 			}
 		}
@@ -88,7 +88,7 @@ func TestFullSocket(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			err = to.w.send(ctx, raw(kindCall, 1, uint64(i), body), []*os.File{f})
+			err = to.w.send(ctx, &message{buf: raw(kindCall, 1, uint64(i), body)}, []*os.File{f})
 			closeFiles([]*os.File{f, w})
 			if err != nil {
 				if !errors.Is(err, context.Canceled) {
@@ -117,7 +117,7 @@ func TestFullSocket(t *testing.T) {
 		}
 		f.discard()
 	}
-	if err := to.w.send(limited(t), raw(kindCall, 0, n, ""), nil); err != nil {
+	if err := to.w.send(limited(t), &message{buf: raw(kindCall, 0, n, "")}, nil); err != nil {
 		t.Error(err)
 	}
 	if f, err := from.r.next(); err != nil || f.id != n {
@@ -132,7 +132,7 @@ func TestWriterEndsWithPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := to.w.send(limited(t), raw(kindCall, 0, 1, ""), nil); err != errBroken {
+		if err := to.w.send(limited(t), &message{buf: raw(kindCall, 0, 1, "")}, nil); err != errBroken {
 			t.Error(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ const (
 )
 
 // From so many calls on, frames up to that size wait for others to go with them.
+// Larger ones are queued as they are, small ones in one buffer.
 const (
 	crowded   = 4
 	gatherMax = 4 << 10 // bytes
@@ -67,8 +69,9 @@ type writer struct {
 // batch is one or more frames. Its descriptors are those of the first: they are
 // attached to the first byte, and it is sent apart from what came before.
 type batch struct {
-	buf []byte
-	fds []int
+	buf   []byte
+	fds   []int
+	whose *message // has the buffer, if it is one large frame
 }
 
 func (w *writer) init(c *net.UnixConn, rc syscall.RawConn) {
@@ -88,17 +91,17 @@ func (w *writer) sendmsg(fd uintptr) {
 // errBroken is a frame for a connection that has failed; w.err tells why.
 var errBroken = errors.New("connection broken")
 
-// send queues or writes one whole frame. Neither the frame nor the files are
-// used after it has returned.
-func (w *writer) send(ctx context.Context, frame []byte, files []*os.File) error {
+// send queues or writes one whole frame. Neither m nor the files are used after
+// it has returned; what m holds may be something else by then.
+func (w *writer) send(ctx context.Context, m *message, files []*os.File) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.full() {
-		if err := w.wait(ctx, len(frame)); err != nil {
+		if err := w.wait(ctx, len(m.buf)); err != nil {
 			return err
 		}
 	}
-	return w.put(frame, files)
+	return w.put(m, files)
 }
 
 func (w *writer) full() bool {
@@ -108,10 +111,10 @@ func (w *writer) full() bool {
 // post is send for the few frames that must neither wait nor get lost. Their
 // number is bounded by that of the calls and items. An error means that the
 // connection broke, which the reader reports.
-func (w *writer) post(frame []byte) {
+func (w *writer) post(m *message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_ = w.put(frame, nil)
+	_ = w.put(m, nil)
 }
 
 // end closes the connection as soon as nothing is left to be written.
@@ -124,15 +127,15 @@ func (w *writer) end() {
 	}
 }
 
-func (w *writer) put(frame []byte, files []*os.File) error {
+func (w *writer) put(m *message, files []*os.File) error {
 	if w.err != nil || w.last {
 		return errBroken
 	}
 	if w.busy {
-		return w.enqueue(frame, files)
+		return w.enqueue(m, files)
 	}
-	if w.crowd.Load() >= crowded && len(files) == 0 && len(frame) <= gatherMax {
-		if err := w.enqueue(frame, nil); err != nil {
+	if w.crowd.Load() >= crowded && len(files) == 0 && len(m.buf) <= gatherMax {
+		if err := w.enqueue(m, nil); err != nil {
 			return err
 		}
 		w.busy = true
@@ -141,14 +144,14 @@ func (w *writer) put(frame []byte, files []*os.File) error {
 		w.mu.Lock()
 		return w.flush()
 	}
-	b := batch{buf: frame}
+	b := batch{buf: m.buf}
 	if len(files) > 0 {
 		var err error
 		if b.fds, err = rawFDs(files); err != nil {
 			return err
 		}
 	}
-	err := w.write(b)
+	err := w.write(b, m)
 	runtime.KeepAlive(files)
 	return err
 }
@@ -186,21 +189,28 @@ func (w *writer) wake() {
 	}
 }
 
-// enqueue copies a frame and duplicates its files.
-func (w *writer) enqueue(frame []byte, files []*os.File) error {
-	last := len(w.queue) - 1
-	if last < 0 || len(files) > 0 {
-		fds, err := dupFDs(files)
-		if err != nil {
-			return err
-		}
-		w.queue = append(w.queue, batch{buf: w.spare, fds: fds})
-		w.files += len(fds)
-		w.spare = nil
-		last++
+// enqueue takes a frame over, and duplicates its files.
+func (w *writer) enqueue(m *message, files []*os.File) error {
+	large, last := len(m.buf) > gatherMax, len(w.queue)-1
+	w.bytes += len(m.buf)
+	if !large && len(files) == 0 && last >= 0 && w.queue[last].whose == nil {
+		w.queue[last].buf = append(w.queue[last].buf, m.buf...)
+		return nil
 	}
-	w.queue[last].buf = append(w.queue[last].buf, frame...)
-	w.bytes += len(frame)
+	fds, err := dupFDs(files)
+	if err != nil {
+		w.bytes -= len(m.buf)
+		return err
+	}
+	b := batch{fds: fds}
+	if large {
+		b.whose = m.take()
+		b.buf = b.whose.buf
+	} else {
+		b.buf, w.spare = append(w.spare, m.buf...), nil
+	}
+	w.queue = append(w.queue, b)
+	w.files += len(fds)
 	return nil
 }
 
@@ -222,13 +232,13 @@ func (w *writer) dequeue() (batch, bool) {
 	return b, true
 }
 
-// write writes b, whose parts are the caller's, and then the queue.
-func (w *writer) write(b batch) error {
+// write writes b, which is m and whose parts are the caller's, and then the queue.
+func (w *writer) write(b batch, m *message) error {
 	w.busy = true
 	err := w.attempt(b, w.once)
 	switch {
 	case err == unix.EAGAIN:
-		return w.leave(b)
+		return w.leave(b, m)
 	case err != nil && len(b.fds) > 0 && refused(err):
 		if b, ok := w.dequeue(); ok {
 			go w.finish(b, b.buf)
@@ -237,7 +247,7 @@ func (w *writer) write(b batch) error {
 	case err != nil:
 		return w.fail(err)
 	case w.n < len(b.buf):
-		return w.leave(batch{buf: b.buf[w.n:]})
+		return w.leave(batch{buf: b.buf[w.n:]}, m)
 	}
 	return w.flush()
 }
@@ -259,10 +269,11 @@ func (w *writer) flush() error {
 			return w.fail(err)
 		}
 		if w.n < len(b.buf) {
-			go w.finish(batch{buf: b.buf}, b.buf[w.n:])
+			b.fds = nil
+			go w.finish(b, b.buf[w.n:])
 			return nil
 		}
-		w.keep(b.buf)
+		w.keep(b)
 	}
 }
 
@@ -292,8 +303,9 @@ func refused(err error) bool {
 	return false
 }
 
-// leave gives the rest of a sender's own frame to a goroutine, in copies.
-func (w *writer) leave(b batch) error {
+// leave gives b, the rest of m, to a goroutine: the buffer itself, if it is large,
+// and duplicates of the files.
+func (w *writer) leave(b batch, m *message) error {
 	fds := make([]int, 0, len(b.fds))
 	for _, fd := range b.fds {
 		d, err := dupFD(uintptr(fd))
@@ -306,8 +318,13 @@ func (w *writer) leave(b batch) error {
 		}
 		fds = append(fds, d)
 	}
-	buf := append([]byte(nil), b.buf...)
-	go w.finish(batch{buf: buf, fds: fds}, buf)
+	rest := batch{buf: b.buf, fds: fds}
+	if len(m.buf) > gatherMax {
+		rest.whose = m.take()
+	} else {
+		rest.buf = bytes.Clone(b.buf)
+	}
+	go w.finish(rest, rest.buf)
 	return nil
 }
 
@@ -331,7 +348,7 @@ func (w *writer) finish(b batch, rest []byte) {
 		if rest = rest[w.n:]; len(rest) > 0 {
 			continue
 		}
-		w.keep(b.buf)
+		w.keep(b)
 		if len(w.queue) == 0 {
 			err = w.conn.SetWriteDeadline(time.Time{})
 		}
@@ -344,10 +361,13 @@ func (w *writer) finish(b batch, rest []byte) {
 	}
 }
 
-// keep saves a buffer for the next batch.
-func (w *writer) keep(buf []byte) {
-	if cap(buf) <= queueBytes && cap(buf) > cap(w.spare) {
-		w.spare = buf[:0]
+// keep saves the buffer of a batch that was written for a next one.
+func (w *writer) keep(b batch) {
+	switch {
+	case b.whose != nil:
+		b.whose.free()
+	case cap(b.buf) <= queueBytes && cap(b.buf) > cap(w.spare):
+		w.spare = b.buf[:0]
 	}
 }
 
