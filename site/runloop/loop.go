@@ -30,7 +30,7 @@ type loop struct {
 	ended    chan struct{} // closed when the container has ended: result is set
 	closed   chan struct{} // closed when nothing of it is left
 	result   control.Exit
-	failure  error // instead of a result: main was never started, or the record is not written
+	failure  error // the record is not written
 	once     sync.Once
 	waiting  atomic.Int32   // calls of Wait
 	clients  sync.WaitGroup // of a terminal that main was started with
@@ -164,16 +164,17 @@ func (l *loop) watch(p *proc, main control.Process) {
 		}
 		l.finish(main)
 	}
-	l.end(&exit)
+	l.end(exit)
 }
 
-// end ends the container and sets the result; without an exit there is no
-// record. Only the first call counts; all return when nothing is left.
+// end ends the container and sets the result. Only the first call counts; all
+// return when nothing is left, and nothing is written after that: who was told so
+// removes the site's directory.
 //
 // Who waits is told before the tenant is closed, which takes the kernel a while.
 // It kills what exec has left, and with WaitMain the descendants of main: they may
 // live for that long.
-func (l *loop) end(exit *control.Exit) {
+func (l *loop) end(exit control.Exit) {
 	l.once.Do(func() {
 		l.retire(true)
 		l.tell(exit)
@@ -184,22 +185,18 @@ func (l *loop) end(exit *control.Exit) {
 }
 
 // tell makes known how the container ended, once main's output is logged.
-func (l *loop) tell(exit *control.Exit) {
+func (l *loop) tell(exit control.Exit) {
 	l.mu.Lock()
 	main := l.main
 	l.mu.Unlock()
 	if main != nil {
 		main.drain()
 	}
-	if exit == nil {
-		l.failure = fmt.Errorf("main was never started: %w", control.ErrNotRunning)
-	} else {
-		l.tenant.get() // not before there is a directory for the record
-		exit.At = time.Now().UTC()
-		// Who waits makes the result durable; only without anybody is
-		// the record all there is, and nobody minds the milliseconds.
-		l.result, l.failure = *exit, writeExit(l.dir, *exit, l.waiting.Load() == 0)
-	}
+	l.tenant.get() // not before there is a directory for the record
+	exit.At = time.Now().UTC()
+	// Who waits makes the result durable; only without anybody is
+	// the record all there is, and nobody minds the milliseconds.
+	l.result, l.failure = exit, writeExit(l.dir, exit, l.waiting.Load() == 0)
 	l.hub.end()
 	close(l.ended)
 }
@@ -230,9 +227,6 @@ func (l *loop) Wait(ctx context.Context) (control.Exit, error) {
 	case <-l.ended:
 	case <-ctx.Done():
 		return control.Exit{}, ctx.Err()
-	}
-	if l.failure != nil && l.result.At.IsZero() {
-		return control.Exit{}, l.failure
 	}
 	return l.result, nil // also when the record could not be written: who waits gets it
 }

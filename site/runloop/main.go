@@ -184,10 +184,7 @@ func (l *loop) orphaned() {
 	if l.retire(false) {
 		return
 	}
-	l.tenant.get() // not before there is a directory for the record
-	never := control.Exit{Code: codeNever, Error: "its starter went away before main was started", At: time.Now().UTC()}
-	_ = writeExit(l.dir, never, false) // then it counts as lost
-	l.end(nil)
+	l.end(control.Exit{Code: codeNever, Error: "its starter went away before main was started"})
 }
 
 // farewell waits until the clients have read what they were given.

@@ -285,6 +285,30 @@ func TestAbandon(t *testing.T) {
 	})
 }
 
+// Its starter hangs up and somebody abandons it at the same time: who is told that
+// it has ended, removes the site's directory, and there is to be no other.
+func TestAbandonedByTwo(t *testing.T) {
+	for i := range 20 {
+		s := prepare(t, fakeConfig{})
+		s.cfg.Dir = filepath.Join(s.dir, "site")
+		must(t, os.Mkdir(s.cfg.Dir, 0o700))
+		s.cfg.LogPath = filepath.Join(s.cfg.Dir, "log")
+		s.run()
+		c := s.dial().C
+		go func() {
+			_ = control.ControlClient{C: c}.Abandon(t.Context()) // it may have ended by then
+		}()
+		time.Sleep(time.Duration(i) * 50 * time.Microsecond)
+		must(t, s.client.Close())
+		<-c.Done()
+		must(t, os.RemoveAll(s.cfg.Dir))
+		<-s.exited
+		if _, err := os.Stat(s.cfg.Dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("it has written into its site once more: %v", err)
+		}
+	}
+}
+
 func TestWaitEndsWithItsContext(t *testing.T) {
 	s := newSite(t, fakeConfig{})
 	s.start(sh("read x <"+fifo(t, s)), control.Stdio{})

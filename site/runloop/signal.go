@@ -150,15 +150,15 @@ func (l *loop) Abandon(ctx context.Context) error {
 		l.dropDeinit()
 		switch {
 		case !l.retire(false):
-			l.end(&control.Exit{Code: 125, Error: "main was never started"})
+			l.end(control.Exit{Code: codeNever, Error: "main was never started"})
 		case l.tenant.get().Kill() == nil:
 			<-l.exited
 			l.mu.Lock()
 			exit := *l.exit
 			l.mu.Unlock()
-			l.end(&exit) // does not depend on the tree being seen empty
+			l.end(exit) // does not depend on the tree being seen empty
 		default: // closing the tenant is the stronger means
-			l.end(&control.Exit{Code: 137, Lost: true, Error: "abandoned"})
+			l.end(control.Exit{Code: 137, Lost: true, Error: "abandoned"})
 		}
 	}()
 	select {
