@@ -23,11 +23,15 @@ func number(t testing.TB, variable string, without int) int {
 	return n
 }
 
+func forks(t testing.TB) int { return number(t, "XC_TEST_FORKS", 1000) }
+
+func live(t testing.TB) int { return number(t, "XC_TEST_LIVE", 400) }
+
 // Many short lives from several threads, without exec: the end is told once, and
 // each life by its birth and its end.
 func testStorm(t *testing.T, start Start) {
 	const threads = 4
-	each := number(t, "XC_TEST_FORKS", 1000) / threads
+	each := forks(t) / threads
 	begin := time.Now()
 	r := Go(t, start, "threads", strconv.Itoa(threads), strconv.Itoa(each), "exit")
 	r.wantExit(0)
@@ -42,7 +46,7 @@ func testStorm(t *testing.T, start Start) {
 // Many orphans are adopted and waited for while they come.
 func testOrphanStorm(t *testing.T, start Start) {
 	const threads = 2
-	each := number(t, "XC_TEST_FORKS", 1000) / threads / 2
+	each := forks(t) / threads / 2
 	r := Go(t, start, "threads", strconv.Itoa(threads), strconv.Itoa(each), "orphan")
 	r.wantExit(0)
 	t.Logf("%d orphans; %s", threads*each, r.told())
@@ -51,7 +55,7 @@ func testOrphanStorm(t *testing.T, start Start) {
 // Many processes that live at once are all members.
 func testLive(t *testing.T, start Start) {
 	const threads = 4
-	each := number(t, "XC_TEST_LIVE", 400) / threads
+	each := live(t) / threads
 	begin := time.Now()
 	r := Go(t, start, "threads", strconv.Itoa(threads), strconv.Itoa(each), "hold")
 	r.Exited()

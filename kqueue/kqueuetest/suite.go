@@ -29,8 +29,11 @@ import (
 	"github.com/joyboyid/xc/kqueue"
 )
 
-// patience is how long a test waits for what must come. It is no measure.
-const patience = 5 * time.Minute
+// patience is how long a test waits for what must come. It is no measure: an
+// emulated machine forks fifty times in a second.
+func patience(t testing.TB) time.Duration {
+	return 5*time.Minute + time.Duration(forks(t)+live(t))*20*time.Millisecond
+}
 
 // Tree is a main process with its descendants. A tree that tells what happens
 // in it also has the method Events, which returns all that was told until now.
@@ -173,7 +176,7 @@ func (r *Run) Release() { r.hold.Close() }
 // Ready waits until n processes of a program that tells so are ready.
 func (r *Run) Ready(n int) {
 	r.t.Helper()
-	if err := r.alive.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := r.alive.SetReadDeadline(time.Now().Add(patience(r.t))); err != nil {
 		r.t.Fatal(err)
 	}
 	if _, err := io.ReadFull(r.alive, make([]byte, n)); err != nil {
@@ -187,7 +190,7 @@ func (r *Run) Ready(n int) {
 // Exited waits for main's end and returns its status.
 func (r *Run) Exited() syscall.WaitStatus {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience(r.t))
 	defer cancel()
 	ws, err := r.Main(ctx)
 	if err != nil {
@@ -199,7 +202,8 @@ func (r *Run) Exited() syscall.WaitStatus {
 // Members waits until the tree has n members and returns them.
 func (r *Run) Members(n int) []int {
 	r.t.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(patience(r.t)); ; {
+		begin := time.Now()
 		pids, err := r.PIDs()
 		if err != nil {
 			r.t.Fatal(err)
@@ -210,7 +214,7 @@ func (r *Run) Members(n int) []int {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("members %v, want %d", pids, n)
 		}
-		time.Sleep(time.Millisecond) // there is no event for it
+		time.Sleep(max(time.Millisecond, 10*time.Since(begin))) // there is no event for it, and to list many takes its time
 	}
 }
 
@@ -224,7 +228,7 @@ func (r *Run) End() syscall.WaitStatus {
 		if e.err != nil || e.early {
 			r.t.Fatalf("called empty early: %v, %v; events: %v", e.early, e.err, r.tail())
 		}
-	case <-time.After(patience):
+	case <-time.After(patience(r.t)):
 		r.t.Fatalf("the end was missed: a process lives: %v; events: %v", r.Living(), r.tail())
 	}
 	if pids, err := r.PIDs(); len(pids) > 0 || err != nil {
