@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,6 +46,27 @@ func RemoveTree(ctx context.Context, parent, name string) error {
 	}
 	return nil
 }
+
+// CheckMounts tells whether RemoveTree would meet a mount point, at dir or below it:
+// it would have removed a part by then. The error is EBUSY and names the mount point.
+func CheckMounts(dir string) error {
+	dir, err := filepath.EvalSymlinks(dir) // the kernel tells of real paths
+	if err != nil {
+		return absent(err)
+	}
+	points, err := mountPoints()
+	if err != nil {
+		return err
+	}
+	for _, p := range points {
+		if p == dir || strings.HasPrefix(p, dir+"/") {
+			return &fs.PathError{Op: "remove", Path: p, Err: errMounted}
+		}
+	}
+	return nil
+}
+
+var errMounted = fmt.Errorf("it is a mount point: unmount it first: %w", unix.EBUSY)
 
 // entry removes one name of a directory.
 func (r *remover) entry(ctx context.Context, dir *os.File, name string, depth int) error {
@@ -142,7 +165,7 @@ func (r *remover) enter(parent *os.File, name string) (*os.File, error) {
 		d, err = openDir(parent, name)
 	}
 	if errors.Is(err, unix.EXDEV) {
-		return nil, &fs.PathError{Op: "remove", Path: name, Err: fmt.Errorf("it is a mount point: unmount it first: %w", unix.EBUSY)}
+		return nil, &fs.PathError{Op: "remove", Path: name, Err: errMounted}
 	}
 	if err != nil {
 		return nil, err

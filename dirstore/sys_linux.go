@@ -1,7 +1,9 @@
 package dirstore
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -195,4 +197,24 @@ func isOpaque(dir string) (bool, error) {
 		return false, nil
 	}
 	return false, &fs.PathError{Op: "getxattr", Path: dir, Err: err}
+}
+
+// mountPoints lists those of this mount namespace (proc_pid_mountinfo(5)).
+func mountPoints() (list []string, err error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 1<<20) // options of overlayfs are long
+	for in.Scan() {
+		fields := strings.SplitN(in.Text(), " ", 6) // id parent device root point …
+		if len(fields) < 6 {
+			return nil, fmt.Errorf("line %q of %s: %w", in.Text(), f.Name(), fs.ErrInvalid)
+		}
+		list = append(list, unescape.Replace(fields[4]))
+	}
+	return list, in.Err()
 }

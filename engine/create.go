@@ -94,7 +94,13 @@ func (e *Engine) claim(ctx context.Context, name string, take func() error) erro
 		}
 		holder, ferr := e.find(ctx, name)
 		if errors.Is(ferr, fs.ErrNotExist) {
-			continue // gone meanwhile
+			_, ferr = e.db.Container(ctx, name)
+			switch {
+			case errors.Is(ferr, fs.ErrNotExist):
+				continue // gone meanwhile
+			case ferr == nil: // a record that could not be read, or not be removed
+				return err
+			}
 		}
 		if ferr != nil {
 			return ferr

@@ -61,6 +61,7 @@ type Engine struct {
 	busy       sync.WaitGroup // operations under way
 	containers map[string]*container
 	volumes    map[string]*vol
+	making     sync.Mutex // held while a named volume is looked for and made: several may need it at once
 }
 
 var _ api.Engine = (*Engine)(nil)

@@ -84,6 +84,29 @@ func TestIntegrationLogRotation(t *testing.T) {
 	}
 }
 
+// Who follows the log of a container that has not run yet sees all of it: what its
+// init commands say, too.
+func TestIntegrationFollowFromTheBeginning(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{
+		Name: "l", Image: "root", Command: []string{"sh", "-c", "sleep 0.2; echo main"},
+		InitCommands: &[]api.Command{{Args: []string{"sh", "-c", "echo init; sleep 0.5"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	followed := make(chan []string, 1)
+	go func() { followed <- lines(t, e, api.LogOptions{Follow: true}) }()
+	time.Sleep(50 * time.Millisecond) // it does no harm if that is too short
+	if err := e.StartContainer(t.Context(), c.ID, api.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(<-followed, ","); got != "init,main" {
+		t.Errorf("followed %q", got)
+	}
+}
+
 // lines are those of the log of l, of which each is told as well.
 func lines(t *testing.T, e api.Engine, opt api.LogOptions, tell ...func(line string)) (list []string) {
 	t.Helper()

@@ -154,6 +154,8 @@ func closeFiles(files []*os.File) {
 
 // needVolumes makes the volumes that mounts name and that are not there.
 func (e *Engine) needVolumes(ctx context.Context, p *plan) error {
+	e.making.Lock()
+	defer e.making.Unlock()
 	for _, m := range p.Spec.Mounts {
 		if m.Type != api.MountVolume || slices.Contains(p.Anonymous, m.Source) {
 			continue
@@ -165,7 +167,7 @@ func (e *Engine) needVolumes(ctx context.Context, p *plan) error {
 		if err == nil {
 			err = e.makeVolume(ctx, v)
 		}
-		if err != nil && !errors.Is(err, fs.ErrExist) { // somebody else has made it
+		if err != nil {
 			return fmt.Errorf("create volume %s: %w", m.Source, err)
 		}
 	}

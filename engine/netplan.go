@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 
 // planNetwork checks a spec, chooses what it leaves open, and looks that nobody
 // else has it.
-func (e *Engine) planNetwork(spec api.NetworkSpec) (*network, error) {
+func (e *Engine) planNetwork(ctx context.Context, spec api.NetworkSpec) (*network, error) {
 	if err := errors.Join(checkName(spec.Name), ipc.CheckText(spec)); err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func (e *Engine) planNetwork(spec api.NetworkSpec) (*network, error) {
 	if err := e.host.CheckNetwork(n.host()); err != nil {
 		return nil, err
 	}
-	return n, e.openPools(n)
+	return n, e.openPools(ctx, n)
 }
 
 // claim is a prefix that is somebody's.

@@ -76,8 +76,9 @@ func (n *network) poolNames() []string {
 const quarantine = 30 * time.Second
 
 // openPools opens the pools of a network. What this host has of their addresses
-// is not handed out.
-func (e *Engine) openPools(n *network) error {
+// is not handed out, but for those that containers have: on a network of aliases
+// they are the host's until they are given back.
+func (e *Engine) openPools(ctx context.Context, n *network) error {
 	addrs, err := e.host.Addresses()
 	if err != nil {
 		return fmt.Errorf("network %s: list the host's addresses: %w", n.name(), err)
@@ -93,8 +94,14 @@ func (e *Engine) openPools(n *network) error {
 		}
 		for _, list := range addrs {
 			for _, a := range list {
-				if sub.Prefix.Contains(a.Addr()) {
+				if !sub.Prefix.Contains(a.Addr()) {
+					continue
+				}
+				_, err := p.Ledger.Owner(ctx, a.Addr())
+				if errors.Is(err, fs.ErrNotExist) {
 					p.Reserved = append(p.Reserved, netip.PrefixFrom(a.Addr(), a.Addr().BitLen()))
+				} else if err != nil {
+					return fmt.Errorf("network %s: %w", n.name(), err)
 				}
 			}
 		}
@@ -111,7 +118,7 @@ func (e *Engine) CreateNetwork(ctx context.Context, spec api.NetworkSpec) (api.N
 	defer e.end()
 	e.networks.op.Lock()
 	defer e.networks.op.Unlock()
-	n, err := e.planNetwork(spec)
+	n, err := e.planNetwork(ctx, spec)
 	if err == nil {
 		err = e.makeNetwork(context.WithoutCancel(ctx), n)
 	}
@@ -281,6 +288,9 @@ func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
 	}
 	e.trace("network unready before")
 	if err := e.db.ReadyNetwork(ctx, n.id, false); err != nil {
+		e.mu.Lock()
+		n.gone = false // it is all there
+		e.mu.Unlock()
 		return err
 	}
 	if err := e.dropNetwork(ctx, n); err != nil {
@@ -342,7 +352,7 @@ func (e *Engine) openNetworks(ctx context.Context) error {
 		if err := e.host.MakeNetwork(n.host()); err != nil {
 			e.cfg.Report(err) // no container on it starts until that is mended
 		}
-		if err := e.openPools(n); err != nil {
+		if err := e.openPools(ctx, n); err != nil {
 			return err
 		}
 		e.networks.byName[n.name()] = n

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,30 @@ func TestIntegrationAliasNetwork(t *testing.T) {
 	}
 	removeNetworks(t, e)
 	checkHost(t, before)
+}
+
+// An address that a running container has on an interface of the host is free again
+// once it is gone, also for an engine that has found it there.
+func TestIntegrationAliasAddressAfterRestart(t *testing.T) {
+	needRoot(t)
+	dir := shortTempDir(t)
+	e := openEngine(t, dir, nil)
+	importRoot(t, e, "root")
+	iface := testns.Run(t, "ifconfig", "lo", "create", "up")
+	t.Cleanup(func() { testns.Run(t, "ifconfig", iface, "destroy") })
+	createNetwork(t, e, api.NetworkSpec{Name: "plain", Alias: iface, Subnets: []api.Subnet{{Prefix: prefix("10.73.0.0/24")}}})
+	at := api.Attachment{Network: "plain", Addrs: []netip.Addr{netip.MustParseAddr("10.73.0.5")}}
+	sleeper(t, e, "a", at)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = openEngine(t, dir, nil)
+	defer closeClean(t, e)
+	defer removeNetworks(t, e)
+	if err := e.RemoveContainer(t.Context(), "a", api.RemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	sleeper(t, e, "a", at)
 }
 
 // The addresses of those that run are in a table of their network, for rules of

@@ -278,6 +278,9 @@ func TestIntegrationRedirect(t *testing.T) {
 	}
 	calls(t, world, map[string]string{"tcp 10.79.0.1:9000": "", "tcp 10.79.0.1:8080": "web 80 10.79.0.2"})
 	calls(t, here, map[string]string{"tcp 127.0.0.1:9000": ""})
+	if _, err := e.PublishPorts(ctx, "web", nil); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("no port: %v", err)
+	}
 	if _, err := e.PublishPorts(ctx, "web", []api.Port{{HostPort: 9000, Port: 81}}); err != nil {
 		t.Error(err)
 	}

@@ -21,6 +21,9 @@ import (
 func (e *Engine) PublishPorts(ctx context.Context, name string, ports []api.Port) ([]api.Port, error) {
 	var added []api.Port
 	err := e.changePorts(ctx, name, func(ctx context.Context, c *container, has []api.Port) (p published, gone []string, err error) {
+		if len(ports) == 0 {
+			return p, nil, fmt.Errorf("no port to publish: %w", fs.ErrInvalid)
+		}
 		var want []api.Port
 		for _, port := range ports {
 			list, err := checkPort(port, c.plan.Spec.NoLocalProxy)

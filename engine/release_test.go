@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/engine/store"
 	"github.com/joyboyid/xc/site/control"
 )
 
@@ -35,6 +38,56 @@ func (r *reports) take() string {
 	text := fmt.Sprint(errors.Join(r.list...))
 	r.list = nil
 	return text
+}
+
+// A record that a later release has written keeps its name: nobody else gets it, and
+// nobody waits for it.
+func TestIntegrationNameOfUnreadableRecord(t *testing.T) {
+	needRoot(t)
+	dir := shortTempDir(t)
+	e := openEngine(t, dir, nil)
+	importRoot(t, e, "root")
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(filepath.Join(dir, "state", "xc.sqlite"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unreadable := store.Container{ID: "c23456789abc", Name: "x", Spec: []byte(`{"spec":1}`), State: []byte(`{}`)}
+	if err := errors.Join(db.CreateContainer(t.Context(), unreadable), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var told reports
+	c := config(dir)
+	c.Report = told.add
+	e, err = engine.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if _, err := e.RemoveImage(t.Context(), "root", api.RemoveImageOptions{}); err != nil {
+			t.Error(err)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if text := told.take(); !strings.Contains(text, unreadable.ID) {
+		t.Errorf("reported: %s", text)
+	}
+	if _, err := e.CreateContainer(t.Context(), api.ContainerSpec{Name: "x", Image: "root"}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("create: %v", err)
+	}
+	if _, err := e.CreateContainer(t.Context(), api.ContainerSpec{Name: "y", Image: "root"}); err != nil {
+		t.Error(err)
+	}
+	if err := e.RenameContainer(t.Context(), "y", "x"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("rename: %v", err)
+	}
+	if err := e.RemoveContainer(t.Context(), "y", api.RemoveOptions{}); err != nil {
+		t.Error(err)
+	}
 }
 
 // The engine is upgraded, or downgraded, under containers that run. They go on with the

@@ -97,14 +97,16 @@ func (e *Engine) ContainerLogs(ctx context.Context, name string, opt api.LogOpti
 // output was dropped, is of the error stream.
 var streams = map[logfile.Stream]string{logfile.Stdout: "stdout", logfile.Stderr: "stderr", logfile.Note: "stderr"}
 
-// ended returns a channel that is closed when the container does not run.
+// ended returns a channel that is closed when the container has run.
 func (e *Engine) ended(ctx context.Context, c *container) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			st, changed := c.get()
-			if st.Phase != api.StateRunning && st.Phase != api.StateCreated {
+			switch st.Phase {
+			case api.StateCreated, phaseStarting, api.StateRunning:
+			default:
 				return
 			}
 			select {

@@ -30,6 +30,7 @@ type vol struct {
 	created time.Time
 	plan    volPlan
 	state   volState   // guarded by the engine's mu
+	leaving bool       // somebody is removing it; guarded by the engine's mu
 	filling sync.Mutex // held while it is filled from an image
 }
 
@@ -102,7 +103,9 @@ func (e *Engine) CreateVolume(ctx context.Context, spec api.VolumeSpec) (api.Vol
 	defer e.end()
 	v, err := e.newVolume(spec)
 	if err == nil {
+		e.making.Lock()
 		err = e.makeVolume(context.WithoutCancel(ctx), v)
+		e.making.Unlock()
 	}
 	if err != nil {
 		return api.Volume{}, fmt.Errorf("create volume %s: %w", spec.Name, err)
@@ -143,14 +146,8 @@ func (e *Engine) claimVolume(ctx context.Context, v *vol) error {
 	if err != nil {
 		return err
 	}
-	e.mu.Lock()
-	_, taken := e.volumes[v.name]
-	if !taken {
-		e.volumes[v.name] = v
-	}
-	e.mu.Unlock()
-	if taken {
-		return fs.ErrExist
+	if err := e.addVolume(v); err != nil {
+		return err
 	}
 	e.trace("volume record create before")
 	defer e.trace("volume record create after")
@@ -158,6 +155,18 @@ func (e *Engine) claimVolume(ctx context.Context, v *vol) error {
 		e.forgetVolume(v)
 		return err
 	}
+	return nil
+}
+
+func (e *Engine) addVolume(v *vol) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if other, taken := e.volumes[v.name]; taken && other.state.Phase == phaseRemoving {
+		return fmt.Errorf("it is being removed: %w", fs.ErrExist)
+	} else if taken {
+		return fs.ErrExist
+	}
+	e.volumes[v.name] = v
 	return nil
 }
 
@@ -201,11 +210,11 @@ func (e *Engine) dropVolume(ctx context.Context, v *vol, d volume.Driver) error 
 	return nil
 }
 
-// findVolume returns a volume that is ready.
-func (e *Engine) findVolume(name string) (*vol, error) {
+// findVolume returns a volume that is ready, or in another of the given phases.
+func (e *Engine) findVolume(name string, or ...string) (*vol, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if v, ok := e.volumes[name]; ok && v.state.Phase == phaseReady {
+	if v, ok := e.volumes[name]; ok && (v.state.Phase == phaseReady || slices.Contains(or, v.state.Phase)) {
 		return v, nil
 	}
 	return nil, fmt.Errorf("volume %q: %w", name, fs.ErrNotExist)
@@ -257,10 +266,10 @@ func (e *Engine) RemoveVolume(ctx context.Context, name string, opt api.RemoveVo
 	return fmt.Errorf("remove volume %s: %w", name, err)
 }
 
-// removeNamed removes a volume, or a snapshot.
+// removeNamed removes a volume, also one whose removal has failed, or a snapshot.
 func (e *Engine) removeNamed(ctx context.Context, name string) error {
 	name, snapshot, isSnapshot := strings.Cut(name, "@")
-	v, err := e.findVolume(name)
+	v, err := e.findVolume(name, phaseRemoving)
 	if err != nil {
 		return err
 	}
@@ -312,6 +321,7 @@ func (e *Engine) removeVolume(ctx context.Context, v *vol, d volume.Driver) erro
 	if err != nil {
 		return err
 	}
+	defer e.retired(v)
 	err = e.saveVolume(ctx, v, volState{Phase: phaseRemoving})
 	if err != nil && !errors.Is(err, syscall.ENOSPC) { // its data make the room for the record
 		e.mu.Lock()
@@ -326,19 +336,26 @@ func (e *Engine) removeVolume(ctx context.Context, v *vol, d volume.Driver) erro
 	return err
 }
 
-// retire takes a volume from those that can be used, if nobody does.
+// retire takes a volume from those that can be used, if nobody does. It is for the
+// caller to remove until retired.
 func (e *Engine) retire(v *vol) (was volState, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if v.state.Phase != phaseReady {
+	if v.leaving || v.state.Phase == phaseCreating {
 		return was, fs.ErrNotExist
 	}
 	if users := e.usersLocked(v.name); len(users) > 0 {
 		return was, fmt.Errorf("%w: by the container %s", api.ErrInUse, strings.Join(users, ", "))
 	}
 	was = v.state
-	v.state.Phase = phaseRemoving
+	v.state.Phase, v.leaving = phaseRemoving, true
 	return was, nil
+}
+
+func (e *Engine) retired(v *vol) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v.leaving = false
 }
 
 // SnapshotVolume implements api.Volumes.

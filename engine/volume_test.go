@@ -122,3 +122,67 @@ func TestIntegrationVolumeWithoutRecord(t *testing.T) {
 		t.Errorf("%+v, %v", checks, err)
 	}
 }
+
+// A volume in which something is mounted is in use: nothing of it is removed.
+func TestIntegrationVolumeWithMountInside(t *testing.T) {
+	e := testEngine(t)
+	v, err := e.CreateVolume(t.Context(), api.VolumeSpec{Name: "v", Driver: api.DriverDirectory})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "z"} {
+		if err := os.WriteFile(filepath.Join(v.Mountpoint, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inside := filepath.Join(v.Mountpoint, "m")
+	if err := os.Mkdir(inside, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "mount", "-t", "tmpfs", "tmpfs", inside)
+	err = e.RemoveVolume(t.Context(), "v", api.RemoveVolumeOptions{})
+	command(t, "umount", inside)
+	if !errors.Is(err, api.ErrInUse) || !strings.Contains(err.Error(), inside) {
+		t.Errorf("with a mount inside: %v", err)
+	}
+	left, err := filepath.Glob(v.Mountpoint + "/*")
+	if err != nil || len(left) != 3 {
+		t.Errorf("left: %q, %v", left, err)
+	}
+	if err := e.RemoveVolume(t.Context(), "v", api.RemoveVolumeOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A removal that failed can be tried again, once what was in its way is gone.
+func TestIntegrationVolumeRemovalFails(t *testing.T) {
+	e := testEngine(t)
+	v, err := e.CreateVolume(t.Context(), api.VolumeSpec{Name: "v", Driver: api.DriverDirectory})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(v.Mountpoint)
+	id, err := os.ReadFile(filepath.Join(dir, "id"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	obstacle := filepath.Join(filepath.Dir(dir), ".gone-"+string(id))
+	if err := os.MkdirAll(filepath.Join(obstacle, "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.RemoveVolume(t.Context(), "v", api.RemoveVolumeOptions{}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("with something in the way: %v", err)
+	}
+	if _, err := e.CreateVolume(t.Context(), api.VolumeSpec{Name: "v"}); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "being removed") {
+		t.Errorf("create: %v", err)
+	}
+	if err := os.RemoveAll(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.RemoveVolume(t.Context(), "v", api.RemoveVolumeOptions{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.CreateVolume(t.Context(), api.VolumeSpec{Name: "v"}); err != nil {
+		t.Error(err)
+	}
+}

@@ -4,11 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/joyboyid/xc/engine/api"
@@ -333,5 +335,26 @@ func TestIntegrationAnonymousVolumes(t *testing.T) {
 	}
 	if count() != 1 {
 		t.Errorf("%d left", count())
+	}
+}
+
+// Containers that need the same new volume at the same time all get it.
+func TestIntegrationVolumeForSeveral(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	for round := range 3 {
+		name := fmt.Sprint("shared", round)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if _, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "root", Mounts: []api.Mount{volumeMount(name, "/data")}}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if v, err := e.InspectVolume(t.Context(), name); err != nil || len(v.Users) != 4 {
+			t.Errorf("%+v, %v", v, err)
+		}
 	}
 }

@@ -105,6 +105,9 @@ func (d *Dirs) Remove(ctx context.Context, name, id string) error {
 	has, err := os.ReadFile(filepath.Join(d.Dir, name, idFile))
 	switch {
 	case err == nil && string(has) == id:
+		if err := dirstore.CheckMounts(filepath.Join(d.Dir, name)); err != nil {
+			return err // nothing of it is lost
+		}
 		if err := os.Rename(filepath.Join(d.Dir, name), filepath.Join(d.Dir, gone)); err != nil {
 			return err
 		}

@@ -71,6 +71,16 @@ func ReadExit(dir string) (control.Exit, error) {
 	return e, nil
 }
 
+// syncDir makes a rename durable. While a directory is open nothing can be started in
+// a jail (jail_attach(2)): by now nothing is.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
 // writeExit puts the exit record in place with one rename. Synced it survives
 // a power cut too.
 func writeExit(dir string, e control.Exit, sync bool) error {
@@ -89,6 +99,9 @@ func writeExit(dir string, e control.Exit, sync bool) error {
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(path+".new", path)
+	}
+	if err == nil && sync {
+		err = syncDir(dir)
 	}
 	if err != nil {
 		return fmt.Errorf("exit record: %w", err)
