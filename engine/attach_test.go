@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/joyboyid/xc/engine/api"
@@ -75,5 +76,37 @@ func TestIntegrationAttach(t *testing.T) {
 				t.Errorf("log of %d bytes", len(got))
 			}
 		})
+	}
+}
+
+// A command beside main that goes with its container was killed: nothing else is told
+// of it, whoever notices first.
+func TestIntegrationExecGoesWithItsContainer(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	for range 4 {
+		c := running(t, e, api.ContainerSpec{Image: "root", Command: []string{"sleep", "1000"}})
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				exit, err := e.ExecContainer(t.Context(), c.ID, api.ExecOptions{Args: []string{"sh", "-c", "echo; exec sleep 1000"}, Stdio: api.Stdio{Stdout: w}})
+				if err != nil || exit.Code != 137 || exit.Signal != "KILL" || exit.Error != "" {
+					t.Errorf("exec: %+v, %v", exit, err)
+				}
+			})
+		}
+		if _, err := io.ReadFull(r, make([]byte, 6)); err != nil { // they run
+			t.Error(err)
+		}
+		if err := e.RemoveContainer(t.Context(), c.ID, api.RemoveOptions{Force: true}); err != nil {
+			t.Error(err)
+		}
+		all.Wait()
+		r.Close()
+		w.Close()
 	}
 }

@@ -267,23 +267,40 @@ func (e *Engine) claimSteps(c *container) []site.Step {
 	return steps
 }
 
-// claimAddr claims an address that a container asked for.
+// claimAddr claims an address that a container asked for. One that has it and is
+// removing itself is waited for.
 func (e *Engine) claimAddr(ctx context.Context, n *network, pool *ipam.Pool, a netip.Addr, id string) error {
-	err := pool.Claim(ctx, a, heldOwner(id))
-	if !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	owner, oerr := pool.Ledger.Owner(ctx, a)
-	if oerr != nil {
-		return err
-	}
-	owner, _, _ = strings.Cut(owner, " ")
-	for _, m := range e.members(n) {
-		if m.id == owner {
-			return fmt.Errorf("%w: it is container %s's", fs.ErrExist, m.name())
+	for {
+		err := pool.Claim(ctx, a, heldOwner(id))
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		holder, herr := e.holder(ctx, n, pool, a)
+		if errors.Is(herr, fs.ErrNotExist) {
+			continue // gone meanwhile
+		}
+		if holder == nil {
+			return errors.Join(err, herr)
+		}
+		if left, gerr := e.gone(ctx, holder); gerr != nil || !left {
+			return errors.Join(fmt.Errorf("%w: it is container %s's", fs.ErrExist, holder.name()), gerr)
 		}
 	}
-	return err
+}
+
+// holder is the container that has an address; nil if something else has it.
+func (e *Engine) holder(ctx context.Context, n *network, pool *ipam.Pool, a netip.Addr) (*container, error) {
+	owner, err := pool.Ledger.Owner(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	id, _, _ := strings.Cut(owner, " ")
+	for _, m := range e.members(n) {
+		if m.id == id {
+			return m, nil
+		}
+	}
+	return nil, nil
 }
 
 // within is the address that was asked for in a subnet.

@@ -256,6 +256,11 @@ func (e *Engine) RemoveNetwork(ctx context.Context, name string) error {
 		return err
 	}
 	defer e.end()
+	if n, err := e.findNetwork(name); err == nil { // those who leave do not need op
+		if err := e.awaitGone(ctx, e.members(n)); err != nil {
+			return fmt.Errorf("remove network %s: %w", name, err)
+		}
+	}
 	e.networks.op.Lock()
 	defer e.networks.op.Unlock()
 	if name == api.NetworkNone || name == api.NetworkHost {
@@ -308,6 +313,11 @@ func (e *Engine) PruneNetworks(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	defer e.end()
+	for _, n := range e.allNetworks() {
+		if err := e.awaitGone(ctx, e.members(n)); err != nil {
+			return nil, fmt.Errorf("prune networks: %w", err)
+		}
+	}
 	e.networks.op.Lock()
 	defer e.networks.op.Unlock()
 	removed := []string{}

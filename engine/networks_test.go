@@ -333,6 +333,25 @@ func TestIntegrationNetworkRefusals(t *testing.T) {
 	}
 }
 
+// Who wants a network, or an address, of a container that is removing itself waits
+// until it has.
+func TestIntegrationNetworkOfAutoRemoved(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	for range 5 {
+		createNetwork(t, e, twoFamilies("web", "1"))
+		for range 3 {
+			at := []api.Attachment{{Network: "web", Addrs: []netip.Addr{addr("10.70.1.9"), addr("fd70:1::9")}}}
+			if out, exit := sh(t, e, api.ContainerSpec{AutoRemove: true, Networks: at}, "echo $XC_MAIN_IP"); out != "10.70.1.9\n" {
+				t.Fatalf("%q, %+v", out, exit)
+			}
+		}
+		if err := e.RemoveNetwork(t.Context(), "web"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Another engine finds what the last one left running, and gives back what it
 // had taken.
 func TestIntegrationNetworkRestart(t *testing.T) {

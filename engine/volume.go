@@ -232,6 +232,16 @@ func (e *Engine) usersLocked(name string) []string {
 	return users
 }
 
+// awaitGone waits for those containers that are removing themselves.
+func (e *Engine) awaitGone(ctx context.Context, list []*container) error {
+	for _, c := range list {
+		if _, err := e.gone(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // awaitUsers waits for containers that have a volume and are removing themselves.
 func (e *Engine) awaitUsers(ctx context.Context, volume string) error {
 	e.mu.Lock()
@@ -242,12 +252,7 @@ func (e *Engine) awaitUsers(ctx context.Context, volume string) error {
 		}
 	}
 	e.mu.Unlock()
-	for _, c := range users {
-		if _, err := e.gone(ctx, c); err != nil {
-			return err
-		}
-	}
-	return nil
+	return e.awaitGone(ctx, users)
 }
 
 // RemoveVolume implements api.Volumes.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"syscall"
+	"time"
 
 	"github.com/joyboyid/xc/site/control"
 )
@@ -102,7 +104,7 @@ func (l *loop) follow(pr *proc, id string) <-chan control.Exit {
 	l.mu.Unlock()
 	done := make(chan control.Exit, 1)
 	go func() {
-		e := exitOf(pr.tree.Main(context.Background()))
+		e := l.exitOfExec(pr)
 		_ = pr.tree.Close() // forgets it; the tenant still has all its processes
 		if pr.master != nil {
 			pr.drain()
@@ -138,4 +140,18 @@ func (l *loop) release(id string) {
 	if id != "" {
 		delete(l.execs, id)
 	}
+}
+
+// exitOfExec waits for the end of a process beside main. The end of the container may
+// take with it who would have told: the process was killed, like all that is in it.
+func (l *loop) exitOfExec(pr *proc) control.Exit {
+	st, err := pr.tree.Main(context.Background())
+	if err != nil {
+		select {
+		case <-l.ended:
+			return control.Exit{Code: 128 + int(syscall.SIGKILL), Signal: int(syscall.SIGKILL), At: time.Now().UTC()}
+		case <-time.After(farewell):
+		}
+	}
+	return exitOf(st, err)
 }
