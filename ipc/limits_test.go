@@ -201,17 +201,9 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 	}
 	// More than fits into the socket, into the queue and below the limit.
 	ask(raw(kindHello, 0, 0, goodHello), "A.Large", 1, 31)
-	unread := func() int64 {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if user := s.users[uint32(os.Geteuid())]; user != nil {
-			return user.unread.Load()
-		}
-		return 0 // it has not begun
-	}
-	for end := time.Now().Add(patience); unread() <= limit; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); unread(s) <= limit; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d bytes wait", unread())
+			t.Fatalf("%d bytes wait", unread(s))
 		}
 	}
 	ask(nil, "A.B", 31, 41)
@@ -232,6 +224,55 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 		t.Errorf("%d calls ran, %v", later.Load(), err)
 	}
 	<-served
+}
+
+// Many connections that each leave one answer unread come to as much as one that
+// leaves many.
+func TestAnswersThatManyDoNotRead(t *testing.T) {
+	leaks(t)
+	const limit = 300 << 10
+	s := &Server{
+		Handler: func(context.Context, *Request) (any, []*os.File, error) { return strings.Repeat("x", 1<<20), nil, nil },
+		Limits:  Limits{BytesPerUser: limit, Stall: time.Hour},
+	}
+	_, served := listening(t, s)
+	hello := strings.Replace(goodHello, `"body":`, `"body":9`, 1)
+	call := append(raw(kindHello, 0, 0, hello), raw(kindCall, 0, 1, "A.B\n")...)
+	var deaf []*Conn
+	for range 4 {
+		c := hostile(t, s)
+		if _, err := c.conn.Write(call); err != nil {
+			t.Fatal(err)
+		}
+		deaf = append(deaf, c)
+	}
+	for end := time.Now().Add(patience); unread(s) <= limit; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes wait", unread(s))
+		}
+	}
+	for _, c := range deaf {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.Shutdown(limited(t)); err != nil {
+		t.Error(err)
+	}
+	<-served
+	if n := unread(s); n != 0 {
+		t.Errorf("%d bytes wait in the end", n)
+	}
+}
+
+// unread is what this user has not read.
+func unread(s *Server) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if user := s.users[uint32(os.Geteuid())]; user != nil {
+		return user.unread.Load()
+	}
+	return 0 // it has not begun
 }
 
 // drained reads to the end.

@@ -44,7 +44,8 @@ type writer struct {
 	rc    syscall.RawConn
 	stall time.Duration
 
-	// Of a server: told of the bytes of frames that wait for room.
+	// Of a server: told of the bytes of frames that wait for room, and of large ones
+	// that wait to be taken. What small ones take is bounded by the queue.
 	held func(n int)
 
 	mu      sync.Mutex
@@ -72,6 +73,7 @@ type batch struct {
 	buf   []byte
 	fds   []int
 	whose *message // has the buffer, if it is one large frame
+	told  int      // bytes that held was told of
 }
 
 func (w *writer) init(c *net.UnixConn, rc syscall.RawConn) {
@@ -204,7 +206,7 @@ func (w *writer) enqueue(m *message, files []*os.File) error {
 	}
 	b := batch{fds: fds}
 	if large {
-		b.whose = m.take()
+		w.take(&b, m)
 		b.buf = b.whose.buf
 	} else {
 		b.buf, w.spare = append(w.spare, m.buf...), nil
@@ -212,6 +214,23 @@ func (w *writer) enqueue(m *message, files []*os.File) error {
 	w.queue = append(w.queue, b)
 	w.files += len(fds)
 	return nil
+}
+
+// take makes b the owner of a large frame.
+func (w *writer) take(b *batch, m *message) {
+	b.whose = m.take()
+	if w.held != nil {
+		b.told = len(b.whose.buf)
+		w.held(b.told)
+	}
+}
+
+// drop ends a batch that was written, or never will be.
+func (w *writer) drop(b batch) {
+	closeFDs(b.fds)
+	if b.told > 0 {
+		w.held(-b.told)
+	}
 }
 
 // dequeue takes the next batch; busy ends when there is none.
@@ -225,7 +244,7 @@ func (w *writer) dequeue() (batch, bool) {
 		return batch{}, false
 	}
 	b := w.queue[0]
-	w.queue = w.queue[:copy(w.queue, w.queue[1:])]
+	w.queue = slices.Delete(w.queue, 0, 1) // and its place forgets the buffer
 	w.bytes -= len(b.buf)
 	w.files -= len(b.fds)
 	w.wake()
@@ -264,15 +283,17 @@ func (w *writer) flush() error {
 			go w.finish(b, b.buf)
 			return nil
 		}
-		closeFDs(b.fds)
 		if err != nil {
+			w.drop(b)
 			return w.fail(err)
 		}
 		if w.n < len(b.buf) {
+			closeFDs(b.fds)
 			b.fds = nil
 			go w.finish(b, b.buf[w.n:])
 			return nil
 		}
+		w.drop(b)
 		w.keep(b)
 	}
 }
@@ -320,7 +341,7 @@ func (w *writer) leave(b batch, m *message) error {
 	}
 	rest := batch{buf: b.buf, fds: fds}
 	if len(m.buf) > gatherMax {
-		rest.whose = m.take()
+		w.take(&rest, m)
 	} else {
 		rest.buf = bytes.Clone(b.buf)
 	}
@@ -342,12 +363,14 @@ func (w *writer) finish(b batch, rest []byte) {
 		closeFDs(b.fds)
 		b.fds = nil
 		if err != nil {
+			w.drop(b)
 			_ = w.fail(err) // kept in w.err for the senders to come
 			return
 		}
 		if rest = rest[w.n:]; len(rest) > 0 {
 			continue
 		}
+		w.drop(b)
 		w.keep(b)
 		if len(w.queue) == 0 {
 			err = w.conn.SetWriteDeadline(time.Time{})
@@ -383,7 +406,7 @@ func (w *writer) fail(err error) error {
 		w.err = err
 	}
 	for b, ok := w.dequeue(); ok; b, ok = w.dequeue() {
-		closeFDs(b.fds)
+		w.drop(b)
 	}
 	if !gone {
 		_ = w.conn.Close() // the error that matters is err

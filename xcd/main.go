@@ -112,7 +112,11 @@ func server(e api.Engine, gid int, log zerolog.Logger) *ipc.Server {
 		Admit: func(p ipc.Peer) error {
 			err := p.Here()
 			if err != nil {
-				log.Warn().Int("pid", p.PID).Uint32("uid", p.UID).Err(err).Msg("connection refused")
+				level := zerolog.WarnLevel
+				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) { // it has left before it was looked at
+					level = zerolog.DebugLevel
+				}
+				log.WithLevel(level).Int("pid", p.PID).Uint32("uid", p.UID).Err(err).Msg("connection refused")
 			}
 			return err
 		},
