@@ -103,21 +103,22 @@ func (e *Engine) CheckImages(ctx context.Context, opt api.CheckImagesOptions) (a
 	}
 	left := found
 	if opt.Repair && len(found) > 0 {
-		repairErr := e.images.puller.Repair(ctx, found)
+		undone, repairErr := e.images.puller.Repair(ctx, found)
 		if left, err = e.images.images.Check(ctx); err != nil {
 			return out, errors.Join(fmt.Errorf("check images: %w", err), repairErr)
 		}
+		left = append(left, undone...)
 		if repairErr != nil {
 			left = append(left, store.Problem{Object: "repair", Err: repairErr})
 		}
 	}
-	still := map[string]bool{}
+	still := map[string]bool{} // what is not repaired before nothing is wrong with it any more
 	for _, p := range left {
-		still[p.String()] = true
+		still[p.Object] = true
 		out.Problems = append(out.Problems, api.ImageProblem{Object: p.Object, Problem: p.Err.Error()})
 	}
 	for _, p := range found {
-		if !still[p.String()] {
+		if !still[p.Object] {
 			out.Repaired = append(out.Repaired, api.ImageProblem{Object: p.Object, Problem: p.Err.Error()})
 		}
 	}

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,6 +70,52 @@ func TestIntegrationRepairOfChains(t *testing.T) {
 	if check, err = e.CheckImages(t.Context(), api.CheckImagesOptions{Repair: true}); err != nil || len(check.Problems) != 0 {
 		t.Errorf("after it: %+v, %v", check, err)
 	}
+}
+
+// A damaged blob that no registry gives again stays, and containers of the image run
+// as before; nothing is called repaired.
+func TestIntegrationRepairWithoutRegistry(t *testing.T) {
+	e := testEngine(t)
+	const name = "127.0.0.1:1/root" // where nobody listens
+	importRoot(t, e, name)
+	path := layerBlob(t, e, name)
+	damaged, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged[len(damaged)/2] ^= 1
+	if err := os.WriteFile(path, damaged, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check, err := e.CheckImages(t.Context(), api.CheckImagesOptions{Repair: true})
+	if err != nil || len(check.Repaired) > 0 || len(check.Problems) != 3 {
+		t.Fatalf("%+v, %v", check, err)
+	}
+	for i, want := range []string{"damaged", "containers of the image run", "connection refused"} {
+		if !strings.Contains(check.Problems[i].Problem, want) {
+			t.Errorf("%+v, want %s", check.Problems[i], want)
+		}
+	}
+	if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, damaged) {
+		t.Errorf("the blob is not what it was, %v", err)
+	}
+	if out, exit := sh(t, e, api.ContainerSpec{Image: name}, "cat /etc/os-release"); out != "NAME=test\n" {
+		t.Errorf("%q, %+v", out, exit)
+	}
+}
+
+// layerBlob is the file of the blob of an image's only layer.
+func layerBlob(t *testing.T, e api.Engine, name string) string {
+	t.Helper()
+	info, err := e.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := e.ImageHistory(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(info.StateDir, "images/blobs/sha256", strings.TrimPrefix(steps[0].Blob, "sha256:"))
 }
 
 // zfsDestroy destroys the dataset of a layer.

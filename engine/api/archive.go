@@ -30,6 +30,6 @@ type ImageCheck struct {
 
 // ImageProblem is something that is wrong with the image store.
 type ImageProblem struct {
-	Object  string `json:"object"` // image NAME or blob DIGEST
+	Object  string `json:"object"` // image NAME, blob DIGEST or chain ID
 	Problem string `json:"problem"`
 }

@@ -175,24 +175,31 @@ func (q *pull) emit(e Event) {
 	q.o.Progress(e)
 }
 
+// stage begins to write a blob: it is Stage of the store, or what else stages.
+type stage func(ispec.Descriptor) (*store.Staging, error)
+
 // keep stores a manifest that was fetched and verified.
 func (p *Puller) keep(ctx context.Context, m Manifest) error {
 	return p.blobs.Do(ctx, m.Digest, nil, func(context.Context, func(int64)) error {
-		g, err := p.Images.Blobs.Stage(m.Descriptor)
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := g.Reset(); err != nil {
-			return errors.Join(err, g.Close())
-		}
-		if _, err := g.Write(m.Raw); err != nil {
-			return errors.Join(err, g.Close())
-		}
-		return g.Commit()
+		return write(m, p.Images.Blobs.Stage)
 	})
+}
+
+func write(m Manifest, stage stage) error {
+	g, err := stage(m.Descriptor)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := g.Reset(); err != nil {
+		return errors.Join(err, g.Close())
+	}
+	if _, err := g.Write(m.Raw); err != nil {
+		return errors.Join(err, g.Close())
+	}
+	return g.Commit()
 }
 
 // fetch brings a blob here, unless it is. Those that want the same blob share
@@ -203,7 +210,7 @@ func (p *Puller) fetch(ctx context.Context, ref image.Reference, desc ispec.Desc
 		own := false
 		err := p.blobs.Do(ctx, desc.Digest, watch, func(ctx context.Context, emit func(int64)) error {
 			own = true
-			return p.download(ctx, ref, desc, emit)
+			return p.download(ctx, ref, desc, p.Images.Blobs.Stage, emit)
 		})
 		if err == nil {
 			return p.check(desc)
@@ -227,9 +234,9 @@ func (p *Puller) check(desc ispec.Descriptor) error {
 // pieces and is false, one of them may have been spoiled on this disk, and a
 // mirror may have another: then it is fetched once more as a whole, and from the
 // registry itself.
-func (p *Puller) download(ctx context.Context, ref image.Reference, desc ispec.Descriptor, emit func(int64)) error {
+func (p *Puller) download(ctx context.Context, ref image.Reference, desc ispec.Descriptor, stage stage, emit func(int64)) error {
 	for from := p.Client.sources(ref); ; from = from[len(from)-1:] {
-		g, err := p.Images.Blobs.Stage(desc)
+		g, err := stage(desc)
 		if errors.Is(err, fs.ErrExist) {
 			return nil
 		}

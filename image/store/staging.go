@@ -48,6 +48,26 @@ func (s *Store) Stage(desc ispec.Descriptor) (*Staging, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
+	return s.stage(desc)
+}
+
+// Restage is Stage also where the blob is there but damaged. That one stays until
+// Commit puts the new one into its place.
+func (s *Store) Restage(ctx context.Context, desc ispec.Descriptor) (*Staging, error) {
+	if err := image.CheckDescriptor(desc); err != nil {
+		return nil, fmt.Errorf("stage blob: %w", err)
+	}
+	err := s.verify(ctx, desc.Digest)
+	if cause := context.Cause(ctx); cause != nil {
+		return nil, cause
+	}
+	if err == nil {
+		return s.Stage(desc) // which tells that it is there
+	}
+	return s.stage(desc)
+}
+
+func (s *Store) stage(desc ispec.Descriptor) (_ *Staging, err error) {
 	g := &Staging{s: s, desc: desc, hash: desc.Digest.Algorithm().Hash(), seen: newArrival(0)}
 	s.mu.Lock()
 	_, busy := s.staged[desc.Digest]

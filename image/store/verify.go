@@ -23,14 +23,27 @@ type Trees interface {
 
 // verifier holds chains against the layers that they were made of, each once.
 type verifier struct {
-	m     *Images
-	trees Trees
-	found map[digest.Digest]error
+	m       *Images
+	trees   Trees
+	damaged map[digest.Digest]error   // blobs, which have nothing to say about chains
+	found   map[digest.Digest]Problem // of each chain; without an Err if none
 }
 
-// chain returns what is wrong with a layer's chain, or an error of looking. A layer
-// whose blob is not there, or not what it should be, cannot tell.
-func (v *verifier) chain(ctx context.Context, l Layer) (wrong, err error) {
+// blob returns what is wrong with a layer's blob.
+func (v *verifier) blob(l Layer) error {
+	if err := v.damaged[l.Blob.Digest]; err != nil {
+		return fmt.Errorf("layer %s: %w", l.Blob.Digest, err)
+	}
+	size, err := v.m.Blobs.Stat(l.Blob.Digest)
+	if err == nil && size != l.Blob.Size {
+		err = sizeMismatch(l.Blob, size)
+	}
+	return err
+}
+
+// chain returns what is wrong with the chain of a layer whose blob is sound, or an
+// error of looking.
+func (v *verifier) chain(ctx context.Context, l Layer) (wrong Problem, err error) {
 	if wrong, known := v.found[l.Chain]; known {
 		return wrong, nil
 	}
@@ -41,41 +54,43 @@ func (v *verifier) chain(ctx context.Context, l Layer) (wrong, err error) {
 	return wrong, err
 }
 
-// compare unpacks the layer once more beside its chain.
-func (v *verifier) compare(ctx context.Context, l Layer) (wrong, err error) {
+// compare unpacks the layer once more beside its chain. Where that does not come
+// to its end, for which the disk may have been too small, the chain is not what is wrong.
+func (v *verifier) compare(ctx context.Context, l Layer) (wrong Problem, err error) {
 	blob, err := v.m.Blobs.Open(l.Blob.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return wrong, nil
 	}
 	if err != nil {
-		return nil, err
+		return wrong, err
 	}
 	defer blob.Close()
 	tree, err := v.trees.Tree(ctx, l.Chain)
 	if err != nil {
-		return nil, err
+		return wrong, err
 	}
 	v.m.checking.Lock()
 	defer v.m.checking.Unlock()
 	again, err := v.m.Roots.Begin(ctx, digest.FromString("again "+l.Chain.String()), l.Parent)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // of the parent that was told
+		return wrong, nil // of the parent that was told
 	}
 	if err != nil {
-		return nil, err
+		return wrong, err
 	}
 	defer func() { err = errors.Join(err, again.Abort(context.WithoutCancel(ctx))) }()
 	got, err := v.m.Unpack(ctx, again, blob)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
-			return nil, cause
+			return wrong, cause
 		}
-		return fmt.Errorf("chain %s: its layer cannot be unpacked: %w", l.Chain, err), nil
+		return Problem{Err: fmt.Errorf("chain %s: its layer cannot be unpacked to compare them: %w", l.Chain, err)}, nil
 	}
 	if got != l.DiffID {
-		return &image.MismatchError{What: "diff id", Of: "layer " + l.Blob.Digest.String(), Want: l.DiffID.String(), Got: got.String()}, nil
+		return Problem{Err: &image.MismatchError{What: "diff id", Of: "layer " + l.Blob.Digest.String(), Want: l.DiffID.String(), Got: got.String()}}, nil
 	}
-	return differences(ctx, l, again.Dir(), tree)
+	different, err := differences(ctx, l, again.Dir(), tree)
+	return Problem{Err: different, Chain: l.Chain}, err
 }
 
 // maxNamed is how many files are named that are not what they should be.

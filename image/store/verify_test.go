@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/joyboyid/xc/image"
 	"github.com/joyboyid/xc/image/internal/imagetest"
 	"github.com/joyboyid/xc/image/store"
 )
@@ -89,6 +91,112 @@ func TestCheckLooksIntoChains(t *testing.T) {
 	}
 	if entries, err := filepath.Glob(filepath.Join(roots.Path, ".*")); err != nil || len(entries) > 0 {
 		t.Errorf("a check has left %q, %v", entries, err)
+	}
+}
+
+// A blob that is damaged is no reason to think so of the chain that was made of it;
+// what still works is told. One that no image needs is told to be of that kind.
+func TestCheckOfDamagedBlob(t *testing.T) {
+	m, roots := withTrees(t)
+	img := add(t, m, "x", imagetest.NewImage(t, amd64, layer(t, "a"), layer(t, "b")))
+	change(t, m, img.Layers[1].Blob.Digest)
+	problems, err := m.Check(t.Context())
+	if err != nil || len(problems) != 2 || problems[0].Blob != img.Layers[1].Blob.Digest || !strings.Contains(problems[1].String(), "containers of the image run") {
+		t.Errorf("%v, %v", problems, err)
+	}
+	for _, p := range problems {
+		if p.Chain != "" || !strings.Contains(p.String(), "damaged") || strings.Contains(p.String(), "prune") {
+			t.Errorf("%v", p)
+		}
+	}
+	if err := roots.Delete(t.Context(), img.Chain); err != nil {
+		t.Fatal(err)
+	}
+	problems, err = m.Check(t.Context())
+	if err != nil || len(problems) != 3 || strings.Contains(problems[1].String(), "run") {
+		t.Errorf("without the chain: %v, %v", problems, err)
+	}
+	if err := m.Remove(t.Context(), img.Name); err != nil {
+		t.Fatal(err)
+	}
+	problems, err = m.Check(t.Context())
+	if err != nil || len(problems) != 1 || !strings.Contains(problems[0].String(), "prune") {
+		t.Errorf("without the image: %v, %v", problems, err)
+	}
+}
+
+// A layer that cannot be unpacked, for want of space maybe, says nothing about the
+// chain that was made of it before.
+func TestCheckThatCannotCompare(t *testing.T) {
+	m, _ := withTrees(t)
+	add(t, m, "x", imagetest.NewImage(t, amd64, layer(t, "a")))
+	m.Unpack = func(context.Context, store.Draft, *os.File) (digest.Digest, error) { return "", syscall.ENOSPC }
+	problems, err := m.Check(t.Context())
+	if err != nil || len(problems) != 1 || !errors.Is(problems[0].Err, syscall.ENOSPC) || problems[0].Chain != "" {
+		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+// change changes a byte in the middle of a blob.
+func change(t testing.TB, m *store.Images, d digest.Digest) {
+	t.Helper()
+	path := filepath.Join(m.Blobs.Dir(), "blobs/sha256", d.Encoded())
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A blob that is damaged can be staged again; it is there until another is.
+func TestRestage(t *testing.T) {
+	m, _ := imagetest.Open(t)
+	blob := []byte("what it was")
+	desc := describe(blob, digest.SHA256)
+	restage := func() (*store.Staging, error) { return m.Blobs.Restage(t.Context(), desc) }
+	for _, spoil := range []func() error{
+		func() error { return nil }, // it is not there yet
+		func() error { change(t, m, desc.Digest); return nil },
+		func() error {
+			return os.Truncate(filepath.Join(m.Blobs.Dir(), "blobs/sha256", desc.Digest.Encoded()), 3)
+		},
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		g, err := restage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Write(bytes.ToUpper(blob)); err != nil {
+			t.Fatal(err)
+		}
+		before, _ := m.Blobs.Stat(desc.Digest) // 0 if it is not there
+		var mismatch *image.MismatchError
+		if err := g.Commit(); !errors.As(err, &mismatch) {
+			t.Errorf("of something else: %v", err)
+		}
+		if after, _ := m.Blobs.Stat(desc.Digest); after != before {
+			t.Errorf("the damaged one has %d bytes, before: %d", after, before)
+		}
+		if g, err = restage(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Write(blob); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := m.Blobs.Read(desc, 100); err != nil || !bytes.Equal(got, blob) {
+			t.Errorf("%q, %v", got, err)
+		}
+		if _, err := restage(); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("of what is sound: %v", err)
+		}
 	}
 }
 

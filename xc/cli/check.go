@@ -16,8 +16,9 @@ them needs. Below are the commands that would provide what is missing. Then ever
 blob of the images is read and verified, and every image looked at whether it has its
 layers; those in directories are held against their blobs, file by file, which takes
 as long as to unpack them. Nothing is changed, but with --repair, which fetches and
-unpacks again what is damaged or missing of images. The exit code is 125 when something is missing without which no
-container runs, or an image is not whole.`
+unpacks again what is damaged or missing of images; what cannot be fetched stays as it
+is. The exit code is 125 when something is missing without which no container runs, or
+an image is not whole.`
 
 // checkRow is a check as a template sees it.
 type checkRow struct {
@@ -74,7 +75,7 @@ func imageChecks(c api.ImageCheck) []api.Check {
 	for _, p := range c.Problems {
 		list = append(list, api.Check{
 			Area: "images", Name: p.Object, State: api.CheckMissing, Required: true, Purpose: "images", Detail: p.Problem,
-			Fix: "xc system check --repair, or remove the image and pull it again",
+			Fix: "xc system check --repair, where the registry that has the image can be reached; else xc load of a good archive of it, and then that",
 		})
 	}
 	if len(c.Problems) == 0 {
