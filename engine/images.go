@@ -53,16 +53,18 @@ func (m *images) close() error {
 	return m.blobs.Close()
 }
 
-// chainInUse tells whether a container lives on a chain.
-func (e *Engine) chainInUse(_ context.Context, chain digest.Digest) (bool, error) {
+// chainInUse names the containers that live on a chain.
+func (e *Engine) chainInUse(_ context.Context, chain digest.Digest) ([]string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	var names []string
 	for _, c := range e.containers {
 		if c.plan.Chain == chain.String() {
-			return true, nil
+			names = append(names, c.name())
 		}
 	}
-	return false, nil
+	slices.Sort(names)
+	return names, nil
 }
 
 // lookUp finds an image by a reference, or by its id or manifest digest or

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,14 +56,21 @@ func TestIntegrationRepairOfChains(t *testing.T) {
 	if says == img.Chain {
 		return // a container keeps it
 	}
-	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "root", Command: []string{"true"}})
+	if err := e.TagImage(t.Context(), "root", "again"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Name: "here", Image: "root", Command: []string{"true"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	spoilChain(t, e, img)
 	check, err = e.CheckImages(t.Context(), api.CheckImagesOptions{Repair: true})
-	if err != nil || len(check.Problems) != 2 || !strings.Contains(check.Problems[0].Problem+check.Problems[1].Problem, "a container lives on it") {
-		t.Errorf("under a container: %+v, %v", check, err)
+	// One problem of each image, and one of what is in the way.
+	if err != nil || len(check.Problems) != 3 || !strings.Contains(check.Problems[2].Problem, "by the container here") {
+		t.Fatalf("under a container: %+v, %v", check, err)
+	}
+	if n := strings.Count(fmt.Sprint(check.Problems), "busy"); n != 1 {
+		t.Errorf("told %d times: %+v", n, check.Problems)
 	}
 	if err := e.RemoveContainer(t.Context(), c.ID, api.RemoveOptions{}); err != nil {
 		t.Fatal(err)

@@ -30,10 +30,10 @@ type Images struct {
 	Roots  Roots
 	Unpack Unpack
 
-	// InUse tells whether a container lives on the chain, so that it must stay
+	// InUse names the containers that live on the chain, so that it must stay
 	// though no image has it. Nil: none does. Take a lease (Acquire) until that
 	// is recorded.
-	InUse func(ctx context.Context, chain digest.Digest) (bool, error)
+	InUse func(ctx context.Context, chain digest.Digest) ([]string, error)
 
 	// Keep returns the manifests of images that must stay though they may have
 	// no name: a container made of one is committed with its layers. Nil: none.

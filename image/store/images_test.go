@@ -194,7 +194,12 @@ func TestPrune(t *testing.T) {
 	kept := add(t, m, "kept", imagetest.NewImage(t, amd64, a, b))
 	used := add(t, m, "used", imagetest.NewImage(t, amd64, a, b, c))
 	gone := add(t, m, "gone", imagetest.NewImage(t, amd64, d, a, b))
-	m.InUse = func(_ context.Context, chain digest.Digest) (bool, error) { return chain == used.Chain, nil }
+	m.InUse = func(_ context.Context, chain digest.Digest) ([]string, error) {
+		if chain == used.Chain {
+			return []string{"web"}, nil
+		}
+		return nil, nil
+	}
 	for _, name := range []string{"used", "gone"} {
 		if err := m.Remove(ctx, ref(t, name)); err != nil {
 			t.Fatal(err)

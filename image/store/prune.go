@@ -178,7 +178,7 @@ func (s *sweep) chain(ctx context.Context, chain digest.Digest) (removed bool, e
 		return false, nil
 	}
 	if s.m.InUse != nil {
-		if used, err := s.m.InUse(ctx, chain); err != nil || used {
+		if users, err := s.m.InUse(ctx, chain); err != nil || len(users) > 0 {
 			return false, err
 		}
 	}

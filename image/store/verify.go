@@ -116,10 +116,10 @@ func differences(ctx context.Context, l Layer, want, have string) (wrong, err er
 	return fmt.Errorf("chain %s: not as its layer has it: %s", l.Chain, strings.Join(names, ", ")), nil
 }
 
-// Discard removes chains, and those above them, to be unpacked again. The error
-// matches syscall.EBUSY if somebody needs one of them: then that stays, with
-// those below it.
-func (m *Images) Discard(ctx context.Context, chains ...digest.Digest) error {
+// Discard removes a chain, and those above it, to be unpacked again. The error
+// matches syscall.EBUSY, and names the containers, if somebody needs one of them:
+// then that stays, with those below it.
+func (m *Images) Discard(ctx context.Context, chain digest.Digest) error {
 	m.gate.Lock()
 	defer m.gate.Unlock()
 	parents, err := m.roots().List(ctx)
@@ -130,11 +130,7 @@ func (m *Images) Discard(ctx context.Context, chains ...digest.Digest) error {
 	for chain, parent := range parents {
 		above[parent] = append(above[parent], chain)
 	}
-	var errs []error
-	for _, chain := range chains {
-		errs = append(errs, m.discard(ctx, chain, above))
-	}
-	return errors.Join(errs...)
+	return m.discard(ctx, chain, above)
 }
 
 func (m *Images) discard(ctx context.Context, chain digest.Digest, above map[digest.Digest][]digest.Digest) error {
@@ -143,22 +139,18 @@ func (m *Images) discard(ctx context.Context, chain digest.Digest, above map[dig
 			return err
 		}
 	}
-	used := false
 	if m.InUse != nil {
-		var err error
-		if used, err = m.InUse(ctx, chain); err != nil {
-			return err
-		}
-	}
-	if !used {
-		removed, err := m.Blobs.pins.unless(pin{true, chain}, func() error { return m.roots().Delete(ctx, chain) })
+		users, err := m.InUse(ctx, chain)
 		if err != nil {
 			return err
 		}
-		used = !removed
+		if len(users) > 0 {
+			return fmt.Errorf("chain %s: %w: by the container %s: remove that first", chain, syscall.EBUSY, strings.Join(users, ", "))
+		}
 	}
-	if used {
-		return fmt.Errorf("chain %s: %w: a container lives on it, or something is being made of it: remove that first", chain, syscall.EBUSY)
+	removed, err := m.Blobs.pins.unless(pin{true, chain}, func() error { return m.roots().Delete(ctx, chain) })
+	if err == nil && !removed {
+		err = fmt.Errorf("chain %s: %w: something is being made of it: try again", chain, syscall.EBUSY)
 	}
-	return nil
+	return err
 }

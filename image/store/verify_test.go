@@ -205,10 +205,15 @@ func TestDiscardSparesWhatIsNeeded(t *testing.T) {
 	m, roots := imagetest.Open(t)
 	img := add(t, m, "x", imagetest.NewImage(t, amd64, layer(t, "a"), layer(t, "b")))
 	used := img.Chain
-	m.InUse = func(_ context.Context, chain digest.Digest) (bool, error) { return chain == used, nil }
+	m.InUse = func(_ context.Context, chain digest.Digest) ([]string, error) {
+		if chain == used {
+			return []string{"db", "web"}, nil
+		}
+		return nil, nil
+	}
 	discard := func() error { return m.Discard(t.Context(), img.Layers[0].Chain) }
-	if err := discard(); !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), img.Chain.String()) {
-		t.Errorf("of a container: %v", err)
+	if err := discard(); !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), img.Chain.String()) || !strings.Contains(err.Error(), "container db, web") {
+		t.Errorf("of containers: %v", err)
 	}
 	used = ""
 	lease := m.Blobs.Lease()
@@ -223,7 +228,7 @@ func TestDiscardSparesWhatIsNeeded(t *testing.T) {
 	if list, err := roots.List(t.Context()); err != nil || len(list) > 0 {
 		t.Errorf("%v, %v", list, err)
 	}
-	if err := m.Discard(t.Context()); err != nil {
+	if err := discard(); err != nil {
 		t.Errorf("of nothing: %v", err)
 	}
 }
