@@ -5,12 +5,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	ispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/joyboyid/xc/image"
@@ -90,6 +94,85 @@ func TestSaveAndLoad(t *testing.T) {
 		t.Errorf("spoiled: %v", err)
 	}
 	nothing(t, to)
+}
+
+// What is damaged does not get into an archive that ends as one does.
+func TestSaveVerifies(t *testing.T) {
+	m, _ := imagetest.Open(t)
+	img := add(t, m, "x", imagetest.NewImage(t, amd64, layer(t, "a"), layer(t, "b")))
+	for _, d := range []digest.Digest{img.Layers[1].Blob.Digest, img.Layers[0].Blob.Digest, img.ConfigID} {
+		change(t, m, d)
+		var out bytes.Buffer
+		var mismatch *image.MismatchError
+		if err := m.Save(t.Context(), &out, []store.Image{img}); !errors.As(err, &mismatch) || mismatch.Want != d.String() || mismatch.Got == "" {
+			t.Errorf("%v", err)
+		}
+		archive := tar.NewReader(&out)
+		var err error
+		for err == nil {
+			if _, err = archive.Next(); err == nil {
+				_, err = io.Copy(io.Discard, archive)
+			}
+		}
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("reading what was written: %v", err)
+		}
+	}
+}
+
+// An archive is verified also where its blobs are here already, and a good one
+// replaces those that are damaged.
+func TestLoadOverWhatIsHere(t *testing.T) {
+	m, _ := withTrees(t)
+	img := add(t, m, "x", imagetest.NewImage(t, amd64, layer(t, "a"), layer(t, "b")))
+	var archive bytes.Buffer
+	if err := m.Save(t.Context(), &archive, []store.Image{img}); err != nil {
+		t.Fatal(err)
+	}
+	load := func(b []byte) error {
+		_, err := m.LoadArchive(t.Context(), bytes.NewReader(b), loadOptions())
+		return err
+	}
+	cut := func(d digest.Digest) {
+		if err := os.Truncate(filepath.Join(m.Blobs.Dir(), "blobs/sha256", d.Encoded()), 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range []digest.Digest{img.Manifest.Digest, img.ConfigID, img.Layers[0].Blob.Digest, img.Layers[1].Blob.Digest} {
+		raw, err := os.ReadFile(filepath.Join(m.Blobs.Dir(), "blobs/sha256", d.Encoded()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := bytes.Clone(archive.Bytes())
+		bad[bytes.LastIndex(bad, raw)+len(raw)/2] ^= 1
+		var mismatch *image.MismatchError
+		if err := load(bad); !errors.As(err, &mismatch) || mismatch.Want != d.String() {
+			t.Errorf("damaged in the archive: %v", err)
+		}
+		sound(t, m)
+		for _, spoil := range []func(digest.Digest){func(d digest.Digest) { change(t, m, d) }, cut} {
+			spoil(d)
+			if err := load(archive.Bytes()); err != nil {
+				t.Errorf("damaged here: %v", err)
+			}
+			sound(t, m)
+		}
+	}
+	change(t, m, img.Layers[0].Blob.Digest)
+	bad := bytes.Clone(archive.Bytes())
+	raw, err := os.ReadFile(filepath.Join(m.Blobs.Dir(), "blobs/sha256", img.Layers[0].Blob.Digest.Encoded()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)/2] ^= 1
+	bad[bytes.LastIndex(bad, raw)+len(raw)/2] ^= 1
+	if err := load(bad); err == nil {
+		t.Error("damaged here and there: it was loaded")
+	}
+	if err := load(archive.Bytes()); err != nil {
+		t.Error(err)
+	}
+	sound(t, m)
 }
 
 // entries writes a tar of files, and of links where the content begins with "->".

@@ -32,8 +32,8 @@ type LoadOptions struct {
 
 // LoadArchive reads images from an archive, plain or compressed with gzip or
 // zstd, read to its end: an OCI layout, or what docker save writes, old and new.
-// All is verified, unpacked and named; names that were there before are moved. A
-// load that fails leaves nothing behind.
+// All is verified, unpacked and named; names that were there before are moved, and
+// blobs that are here but damaged replaced. A load that fails leaves nothing behind.
 func (m *Images) LoadArchive(ctx context.Context, r io.Reader, o LoadOptions) ([]Image, error) {
 	l := &loading{m: m, o: o, lease: m.Blobs.Lease(), files: map[string]ispec.Descriptor{}, links: map[string]string{}, docs: map[string][]byte{}}
 	images, err := l.run(ctx, r)
@@ -183,9 +183,9 @@ func (l *loading) entry(ctx context.Context, h *tar.Header, r io.Reader) (err er
 	desc := ispec.Descriptor{Digest: blobDigest(name), Size: h.Size}
 	if desc.Digest != "" {
 		l.lease.PinBlobs(desc.Digest)
-		if size, err := l.m.Blobs.Stat(desc.Digest); err == nil && size == h.Size {
+		if size, err := l.m.Blobs.Stat(desc.Digest); err == nil && size == h.Size && l.m.Blobs.verify(ctx, desc.Digest) == nil {
 			l.files[name] = desc
-			return nil
+			return verifyEntry(r, name, desc.Digest)
 		}
 	}
 	got, err := l.m.Blobs.Ingest(ctx, l.lease, "", r)
@@ -196,6 +196,16 @@ func (l *loading) entry(ctx context.Context, h *tar.Header, r io.Reader) (err er
 		err = &image.MismatchError{What: "digest", Of: name, Want: desc.Digest.String(), Got: got.Digest.String()}
 	}
 	l.files[name] = got
+	return err
+}
+
+// verifyEntry reads what is here already: it is not needed, but an archive that has it
+// damaged is not to be called good.
+func verifyEntry(r io.Reader, name string, want digest.Digest) error {
+	got, err := want.Algorithm().FromReader(r)
+	if err == nil && got != want {
+		err = &image.MismatchError{What: "digest", Of: name, Want: want.String(), Got: got.String()}
+	}
 	return err
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/joyboyid/xc/image"
 )
 
 // annotationName is the reference in full, as containerd and Docker have it in
@@ -32,8 +34,9 @@ const (
 
 // Save writes images as one archive, an OCI layout that also has the
 // manifest.json of docker save: oci-archive and docker-archive in one. Those
-// that are one image under several names are in it once. The caller has a lease
-// on them.
+// that are one image under several names are in it once. Blobs are verified on
+// their way: it fails, and the archive ends, within one that is damaged. The caller
+// has a lease on them.
 func (m *Images) Save(ctx context.Context, w io.Writer, images []Image) error {
 	a := &archive{m: m, w: tar.NewWriter(contextWriter{ctx, w}), seen: map[digest.Digest]bool{}}
 	err := a.save(images)
@@ -134,7 +137,26 @@ func (a *archive) blob(d digest.Digest) error {
 	if err := a.file(blobName(d), info.Size()); err != nil {
 		return err
 	}
-	_, err = io.Copy(a.w, f)
+	return copyVerified(a.w, f, info.Size(), d)
+}
+
+// copyVerified copies a blob of that size. Its end is held back until all of it was
+// verified: an archive that ends within a file is seen to be broken by all who read
+// it, one that ends between two files is not.
+func copyVerified(w io.Writer, r io.Reader, size int64, want digest.Digest) error {
+	hash := want.Algorithm().Hash()
+	r = io.TeeReader(io.LimitReader(r, size), hash)
+	end := make([]byte, min(size, 512))
+	if _, err := io.CopyN(w, r, size-int64(len(end))); err != nil {
+		return fmt.Errorf("blob %s: %w", want, err)
+	}
+	if _, err := io.ReadFull(r, end); err != nil {
+		return fmt.Errorf("blob %s: %w", want, err)
+	}
+	if got := digest.NewDigest(want.Algorithm(), hash); got != want {
+		return &image.MismatchError{What: "digest", Of: "blob", Want: want.String(), Got: got.String()}
+	}
+	_, err := w.Write(end)
 	return err
 }
 
