@@ -39,7 +39,8 @@ func seeds(f *testing.F) {
 		m{name: "t", data: "xy", pax: map[string]string{"GNU.sparse.size": "9", "GNU.sparse.map": "3,2"}},
 	)
 	bad := archive(m{name: "../f"}, m{name: "f", paxRaw: "10 path=a\n10 path=b\n"})
-	for _, s := range [][]byte{{}, all, sparse, bad, gz(all), z.EncodeAll(sparse, nil), gz(bad)[:60], []byte("BZh91AY")} {
+	negative := archive(negativeSparse())
+	for _, s := range [][]byte{{}, all, sparse, bad, negative, gz(all), z.EncodeAll(sparse, nil), gz(bad)[:60], []byte("BZh91AY")} {
 		f.Add(s)
 	}
 }
@@ -141,6 +142,9 @@ func FuzzList(f *testing.F) {
 		for e, err := range List(context.Background(), bytes.NewReader(layer), Limits{}) {
 			if err != nil {
 				return
+			}
+			if e.Size < 0 || e.Stored < 0 {
+				t.Fatalf("%q: size %d, %d stored", e.Name, e.Size, e.Stored)
 			}
 			entries = append(entries, e)
 		}

@@ -48,6 +48,14 @@ func field(at int, s string) func([]byte) {
 	return func(h []byte) { copy(h[at:], s) }
 }
 
+// negativeSparse is an old GNU sparse file without data, of -5 bytes.
+func negativeSparse() m {
+	return m{name: "f", typ: 'S', change: func(h []byte) {
+		copy(h[257:265], "ustar  \x00")
+		copy(h[483:495], strings.Repeat("\xff", 11)+"\xfb")
+	}}
+}
+
 // TestBreakouts: attempts to leave the root, and malformed archives. Each is refused with
 // an *Error, or stays inside and makes what want says.
 func TestBreakouts(t *testing.T) {
@@ -123,6 +131,7 @@ func TestBreakouts(t *testing.T) {
 		{"sparse more than stored", []m{{name: "f", data: "xx", pax: map[string]string{"GNU.sparse.size": "10", "GNU.sparse.map": "0,5"}}}, ErrFormat, ""},
 		{"sparse count", []m{v10("10", "999999999999\n"+strings.Repeat("\x00", 499))}, ErrFormat, ""},
 		{"sparse map without end", []m{v10("10", strings.Repeat("1", 512))}, ErrFormat, ""},
+		{"sparse of negative size", []m{negativeSparse()}, ErrFormat, ""},
 		{"sparse bomb", []m{v10("9223372036854775807", "0\n"+strings.Repeat("\x00", 510))}, ErrLimit, ""},
 		{"empty name", []m{{name: ""}}, ErrName, ""},
 	} {

@@ -23,6 +23,9 @@ func (r *reader) gnuSparse(h []byte, e *Entry) error {
 	if err != nil {
 		return err
 	}
+	if size < 0 {
+		return fmt.Errorf("size of sparse file %d: %w", size, ErrFormat)
+	}
 	e.Size, e.sparse = size, true
 	slots, more := h[386:482], h[482] != 0
 	for {
