@@ -122,15 +122,18 @@ func (x *unpack) tolerate(entry, what string, err error) error {
 
 // lateFile is what something that is no directory gets at the end.
 type lateFile struct {
-	dir, base string // path of the directory
-	ino       uint64
-	flags     uint32         // an immutable file cannot be linked to
-	lists     map[string]acl // with names that etc/passwd, which may be to come, has
+	dir   *place
+	base  string
+	ino   uint64
+	flags uint32         // an immutable file cannot be linked to
+	lists map[string]acl // with names that etc/passwd, which may be to come, has
 }
+
+func (l *lateFile) path() string { return l.dir.path() + "/" + l.base }
 
 // leaveLate remembers what of e is for the end.
 func (x *unpack) leaveLate(d *dir, base string, fd int, e *Entry, named map[string]acl) (err error) {
-	l := lateFile{dir: d.path, base: base, lists: named}
+	l := lateFile{dir: x.place(d.path), base: base, lists: named}
 	if e.Flags != "" {
 		if l.flags, _, err = x.fileFlags(e); err != nil {
 			return err
@@ -161,22 +164,22 @@ func (x *unpack) fileFlags(e *Entry) (flags uint32, ok bool, err error) {
 	return flags, flags != 0, nil
 }
 
-func (x *unpack) finishFiles() error {
-	for _, l := range x.files {
-		if err := x.finishFile(l); err != nil {
-			return &Error{Entry: l.dir + "/" + l.base, Offset: x.r.s.pos, Err: err}
+func (x *unpack) finishFiles(t *trail) error {
+	for i := range x.files {
+		l := &x.files[i]
+		if err := x.finishFile(t, l); err != nil {
+			return &Error{Entry: l.path(), Offset: x.r.s.pos, Err: err}
 		}
 	}
 	return nil
 }
 
-func (x *unpack) finishFile(l lateFile) error {
-	d, _, err := x.root.OpenDir(l.dir, nil)
+func (x *unpack) finishFile(t *trail, l *lateFile) error {
+	dir, err := t.to(l.dir)
 	if err != nil {
 		return gone(err)
 	}
-	defer d.Close()
-	fd, err := unix.Openat(int(d.Fd()), l.base, oPath|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(dir, l.base, oPath|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return gone(err)
 	}
@@ -185,21 +188,20 @@ func (x *unpack) finishFile(l lateFile) error {
 	if err := unix.Fstat(fd, &st); err != nil || st.Ino != l.ino {
 		return err
 	}
-	path := l.dir + "/" + l.base
 	if len(l.lists) > 0 {
-		if err := x.namedACLs(int(d.Fd()), fd, l, &st); err != nil {
+		if err := x.namedACLs(dir, fd, l, &st); err != nil {
 			return err
 		}
 	}
 	if l.flags == 0 {
 		return nil
 	}
-	return x.lock(fd, path, l.flags)
+	return x.lock(fd, l.path(), l.flags)
 }
 
 // namedACLs sets lists with names, through a descriptor that can do it.
-func (x *unpack) namedACLs(dir, fd int, l lateFile, st *unix.Stat_t) error {
-	path := l.dir + "/" + l.base
+func (x *unpack) namedACLs(dir, fd int, l *lateFile, st *unix.Stat_t) error {
+	path := l.path()
 	if err := x.resolve(l.lists); err != nil {
 		return x.tolerate(path, "access control list", err)
 	}
@@ -256,7 +258,7 @@ func (x *unpack) unlocked(d *dir, act func() error) error {
 	if flags == 0 {
 		return err
 	}
-	if l := x.late[d.path]; l != nil && !l.lock {
+	if l := x.place(d.path).late; l != nil && !l.lock {
 		l.flags, l.lock = flags, true
 	}
 	return act()

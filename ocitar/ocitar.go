@@ -110,7 +110,7 @@ type Summary struct {
 
 	Entries   int64 `json:"entries"`   // all of the following, and what was skipped
 	Files     int64 `json:"files"`     // regular ones
-	Dirs      int64 `json:"dirs"`      //
+	Dirs      int64 `json:"dirs"`      // without those that have no entry
 	Links     int64 `json:"links"`     // hard links
 	Symlinks  int64 `json:"symlinks"`  //
 	Specials  int64 `json:"specials"`  // devices and fifos
@@ -166,7 +166,7 @@ var (
 // Limits bound what a layer may make. Zero means the default, negative no limit.
 type Limits struct {
 	Bytes   int64 // of plain tar stream, and of files with their holes; default 256 GiB
-	Entries int64 // default 8 Mi
+	Entries int64 // and of directories that have none, which names imply; default 8 Mi
 	Ratio   int64 // plain bytes per compressed byte, from 256 MiB on; default 500
 	Window  int64 // bytes of a zstd frame's window; default 128 MiB
 	Depth   int   // components of a name; default 512

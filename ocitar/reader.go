@@ -18,7 +18,7 @@ type reader struct {
 	pad  int64 // and of the padding after it
 	head [recordSize]byte
 	ext  [recordSize]byte
-	n    int64 // entries so far
+	n    int64 // entries so far, and directories that they imply
 }
 
 // record reads one 512-byte record in the midst of an entry.
@@ -260,18 +260,25 @@ func checksum(h []byte) error {
 	return nil
 }
 
+// count counts an entry, or a directory that one implies.
+func (r *reader) count() error {
+	if r.n++; r.n > r.s.limits.entries() {
+		return fmt.Errorf("more than %d entries: %w", r.s.limits.entries(), ErrLimit)
+	}
+	return nil
+}
+
 // check refuses what no file system or honest archiver has.
 func (r *reader) check(e *Entry) error {
-	l := r.s.limits
-	if r.n++; r.n > l.entries() {
-		return fmt.Errorf("more than %d entries: %w", l.entries(), ErrLimit)
+	if err := r.count(); err != nil {
+		return err
 	}
 	switch {
 	case strings.IndexByte(e.Name, 0) >= 0 || strings.IndexByte(e.Linkname, 0) >= 0:
 		return fmt.Errorf("NUL in a name: %w", ErrName)
 	case e.UID < 0 || e.UID > 1<<32-2 || e.GID < 0 || e.GID > 1<<32-2:
 		return fmt.Errorf("owner %d:%d: %w", e.UID, e.GID, ErrFormat)
-	case e.Size > l.bytes():
+	case e.Size > r.s.limits.bytes():
 		return fmt.Errorf("file of %d bytes: %w", e.Size, ErrLimit)
 	}
 	return nil

@@ -95,7 +95,7 @@ func (u *Unpacker) UnpackTo(ctx context.Context, root *inroot.Root, layer io.Rea
 		u: u, r: reader{s: s}, root: root,
 		chown: !u.NoOwner && os.Geteuid() == 0,
 		own:   map[uint64]struct{}{}, seed: maphash.MakeSeed(),
-		dirs: map[string]*dir{}, late: map[string]*late{},
+		dirs: map[string]*dir{}, places: map[uint64]*place{},
 	}
 	defer x.closeStale()
 	defer x.forget()
@@ -119,11 +119,12 @@ type unpack struct {
 	own  map[uint64]struct{}
 	seed maphash.Seed
 
-	dirs  map[string]*dir  // open directories, by the parent's name in the archive
-	stale []*dir           // no longer in dirs, not closed yet
-	late  map[string]*late // what directories get at the end, by path
-	links []lateLink       // hard links whose target is still to come
-	files []lateFile       // what other files get at the end
+	dirs   map[string]*dir   // open directories, by the parent's name in the archive
+	stale  []*dir            // no longer in dirs, not closed yet
+	places map[uint64]*place // of directories that get something at the end, by a hash as in own
+	locks  []*place          // of those that get file flags
+	links  []lateLink        // hard links whose target is still to come
+	files  []lateFile        // what other files get at the end
 
 	users, groups idTable // of the root, once they were asked for
 }
@@ -146,7 +147,7 @@ func (x *unpack) all() error {
 	if err := x.lateLinks(); err != nil {
 		return err
 	}
-	return x.finishDirs()
+	return x.finish()
 }
 
 // A name of the archive, cleaned: without empty components and ".".

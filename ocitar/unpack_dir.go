@@ -1,14 +1,12 @@
 package ocitar
 
 import (
-	"cmp"
 	"errors"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
-	"time"
 
+	"github.com/joyboyid/xc/inroot"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,16 +21,6 @@ func (d *dir) fd() int { return int(d.file.Fd()) }
 // maxDirs bounds the open directories. Archives are in an order that makes even
 // few of them hit nearly always.
 const maxDirs = 64
-
-// late is what a directory gets once nothing more happens in it.
-type late struct {
-	mtime    time.Time
-	dev, ino uint64 // which directory it was: another one in its place gets nothing
-	mode     int32  // -1: as it is
-	flags    uint32 // FreeBSD file flags
-	lock     bool   // whether to set them
-	lists    map[string]acl
-}
 
 // parent opens the directory that an entry is in, by its name in the archive,
 // through the root's own links. Missing ones are made.
@@ -53,7 +41,12 @@ func (x *unpack) parent(name string, e *Entry) (*dir, error) {
 		return nil, cause(err)
 	}
 	d := &dir{f, strings.TrimSuffix(path, "/")}
-	if err := x.touch(d); err != nil {
+	if len(path) > inroot.MaxName { // link upon link leads there: names alone are shorter
+		err = unix.ENAMETOOLONG
+	} else {
+		err = x.touch(d)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -113,7 +106,8 @@ func (x *unpack) closeStale() {
 // touch remembers the times of a directory that is about to change without having
 // had an entry: it keeps them. Who is not root opens it up until the end.
 func (x *unpack) touch(d *dir) error {
-	if x.late[d.path] != nil {
+	p := x.place(d.path)
+	if p.late != nil {
 		return nil
 	}
 	var st unix.Stat_t
@@ -124,7 +118,7 @@ func (x *unpack) touch(d *dir) error {
 	if err := x.lift(d, &st, l); err != nil {
 		return err
 	}
-	x.late[d.path] = l
+	p.late = l
 	euid := os.Geteuid()
 	if euid == 0 || int(st.Uid) != euid || st.Mode&0o700 == 0o700 {
 		return nil
@@ -144,6 +138,9 @@ func (x *unpack) implied(fd int, base, path string, e *Entry) (link string, err 
 	if low != nil && low.link != "" {
 		return low.link, nil
 	}
+	if err := x.r.count(); err != nil {
+		return "", err
+	}
 	if err := unix.Mkdirat(fd, base, 0o700); err != nil {
 		return "", err
 	}
@@ -162,15 +159,8 @@ func (x *unpack) implied(fd int, base, path string, e *Entry) (link string, err 
 	if err := l.identify(d); err != nil {
 		return "", err
 	}
-	x.late[path] = l
+	x.place(path).late = l
 	return "", nil
-}
-
-func (l *late) identify(d *os.File) error {
-	var st unix.Stat_t
-	err := unix.Fstat(int(d.Fd()), &st)
-	l.dev, l.ino = uint64(st.Dev), st.Ino
-	return err
 }
 
 // openDirAt opens a directory for more than look-ups.
@@ -280,92 +270,6 @@ func (x *unpack) dirAttributes(f *os.File, path string, e *Entry, made bool) err
 		}
 		l.lists[list] = a
 	}
-	x.late[path] = l
+	x.place(path).late = l
 	return nil
-}
-
-// finishDirs gives directories their modes and times, the deepest first, so that
-// none is closed to us before those in it are done; then file flags, the last of all.
-func (x *unpack) finishDirs() error {
-	x.forget()
-	x.closeStale()
-	paths := make([]string, 0, len(x.late))
-	for p := range x.late {
-		paths = append(paths, p)
-	}
-	slices.SortFunc(paths, func(a, b string) int { return cmp.Compare(b, a) })
-	for _, p := range paths {
-		if err := x.withLate(p, func(fd int, l *late) error { return x.finishDir(fd, p, l) }); err != nil {
-			return &Error{Entry: p, Offset: x.r.s.pos, Err: err}
-		}
-	}
-	if err := x.finishFiles(); err != nil {
-		return err
-	}
-	for _, p := range paths {
-		if l := x.late[p]; l.lock {
-			err := x.withLate(p, func(fd int, l *late) error { return x.lock(fd, p, l.flags) })
-			if err != nil {
-				return &Error{Entry: p, Offset: x.r.s.pos, Err: err}
-			}
-		}
-	}
-	return nil
-}
-
-func (x *unpack) finishDir(fd int, path string, l *late) error {
-	if l.mode >= 0 {
-		if err := unix.Fchmod(fd, uint32(l.mode)); err != nil {
-			return err
-		}
-	}
-	if len(l.lists) > 0 {
-		err := x.resolve(l.lists)
-		if err == nil {
-			err = x.setACLs(fd, false, path, l.lists)
-		}
-		if err := x.tolerate(path, "access control list", err); err != nil {
-			return err
-		}
-	}
-	err := setTime(fd, false, l.mtime)
-	if l.mode < 0 && errors.Is(err, fs.ErrPermission) { // not ours: it keeps the new time
-		return nil
-	}
-	return err
-}
-
-// withLate opens the directory path, if it still is the one it was, and has f at it.
-func (x *unpack) withLate(path string, f func(int, *late) error) error {
-	l := x.late[path]
-	parent, base, err := x.root.Parent(path + "/.")
-	if err != nil {
-		return gone(err)
-	}
-	defer parent.Close()
-	d, err := openDirAt(int(parent.Fd()), base)
-	if err != nil {
-		if l.mode < 0 && errors.Is(err, fs.ErrPermission) {
-			return nil
-		}
-		return gone(err)
-	}
-	defer d.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(d.Fd()), &st); err != nil {
-		return err
-	}
-	if uint64(st.Dev) != l.dev || st.Ino != l.ino {
-		return nil
-	}
-	return f(int(d.Fd()), l)
-}
-
-// gone takes the errors of a name whose file was replaced since.
-func gone(err error) error {
-	err = cause(err)
-	if err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP || err == unix.EMLINK {
-		return nil
-	}
-	return err
 }

@@ -23,7 +23,7 @@ func (p *program) setFormat(s string) error {
 
 func (p *program) limitFlags(l *ocitar.Limits) {
 	p.flags.Int64Var(&l.Bytes, "limit-bytes", 0, "of the plain layer; 0 is the default, -1 none")
-	p.flags.Int64Var(&l.Entries, "limit-entries", 0, "entries of the layer")
+	p.flags.Int64Var(&l.Entries, "limit-entries", 0, "entries of the layer, and directories without one")
 	p.flags.Int64Var(&l.Ratio, "limit-ratio", 0, "plain bytes per compressed byte")
 	p.flags.Int64Var(&l.Window, "limit-window", 0, "bytes of a zstd window")
 	p.flags.IntVar(&l.Depth, "limit-depth", 0, "components of a name")
