@@ -70,7 +70,7 @@ func TestIntegrationOverlay(t *testing.T) {
 	dir := func(name string, mode int64) m { return m{name: name + "/", typ: '5', mode: mode} }
 	base := archive(dir("d", 0o755), m{name: "d/old", data: "1"}, m{name: "d/sub/old", data: "2"}, m{name: "f", data: "3"},
 		dir("usr/lib", 0o755), m{name: "lib", typ: '2', link: "usr/lib"}, dir("tmp", 0o1777), m{name: "x/y", data: "4"})
-	for what, layers := range map[string][][]byte{
+	cases := map[string][][]byte{
 		"whiteouts":               {base, archive(m{name: ".wh.f"}, m{name: "d/.wh.old"})},
 		"opaque last":             {base, archive(m{name: "d/new"}, m{name: "d/.wh..wh..opq"})},
 		"opaque root of sub":      {base, archive(m{name: "d/sub/.wh..wh..opq"}, m{name: "d/sub/n"})},
@@ -83,7 +83,11 @@ func TestIntegrationOverlay(t *testing.T) {
 		"no entry for parents":    {base, archive(m{name: "tmp/f", data: "6"})},
 		"hard link below":         {base, archive(m{name: "l", typ: '1', link: "d/sub/old"}, m{name: "m", typ: '1', link: "/d/sub/old"}, m{name: "ll", typ: '1', link: "lib"})},
 		"three":                   {base, archive(m{name: ".wh.x"}), archive(m{name: "x/z", data: "7"}), archive(m{name: "lib/q"})},
-	} {
+	}
+	for _, c := range againCases() {
+		cases["again: "+c.what] = c.layers
+	}
+	for what, layers := range cases {
 		t.Run(what, func(t *testing.T) {
 			want, _, err := unpackInto(t, layers...)
 			if err != nil {

@@ -19,6 +19,7 @@ type place struct {
 	depth       int
 	child, next *place // the latest in this one; the one before this in up
 	late        *late  // nil: nothing is to come
+	bare        bool   // of all that lower layers had in it
 }
 
 // late is what a directory gets once nothing more happens in it.

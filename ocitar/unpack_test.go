@@ -91,63 +91,6 @@ func signedChecksum() []byte {
 	return a
 }
 
-func whiteoutCases() (cases []layerCase) {
-	lower := archive(m{name: "d/old", data: "1"}, m{name: "d/sub/old", data: "2"}, m{name: "f", data: "3"}, m{name: "s", typ: '2', link: "d"}, m{name: "dangling", typ: '2', link: "no"})
-	all := []string{"d/", "d/old=1", "d/sub/", "d/sub/old=2", "dangling -> no", "f=3", "s -> d"}
-	without := func(drop ...string) string {
-		var keep []string
-		for _, l := range all {
-			gone := false
-			for _, d := range drop {
-				gone = gone || strings.HasPrefix(l, d)
-			}
-			if !gone {
-				keep = append(keep, l)
-			}
-		}
-		return lines(keep...)
-	}
-	for _, c := range []struct {
-		what  string
-		layer []byte
-		want  string
-	}{
-		{"file", archive(m{name: ".wh.f"}), without("f")},
-		{"directory", archive(m{name: ".wh.d"}), without("d/")},
-		{"in a directory", archive(m{name: "d/sub/.wh.old"}), without("d/sub/old")},
-		{"link, not its target", archive(m{name: ".wh.s"}), without("s ")},
-		{"dangling link", archive(m{name: ".wh.dangling"}), without("dangling")},
-		{"through a link", archive(m{name: "s/.wh.old"}), without("d/old")},
-		{"what is not there", archive(m{name: ".wh.no"}, m{name: "no/.wh.no"}, m{name: "f/.wh.x"}), without()},
-		{"with a body", archive(m{name: ".wh.f", data: "body"}), without("f")},
-		{"before its own", archive(m{name: ".wh.f"}, m{name: "f", data: "new"}), strings.Replace(without(), "f=3", "f=new", 1)},
-		{"after its own", archive(m{name: "f", data: "new"}, m{name: ".wh.f"}), strings.Replace(without(), "f=3", "f=new", 1)},
-		{"directory made anew", archive(m{name: "d/", typ: '5'}, m{name: "d/new"}, m{name: ".wh.d"}), lines("d/", "d/new", "dangling -> no", "f=3", "s -> d")},
-		{"opaque first", archive(m{name: "d/.wh..wh..opq"}, m{name: "d/new"}), lines("d/", "d/new", "dangling -> no", "f=3", "s -> d")},
-		{"opaque last", archive(m{name: "d/new"}, m{name: "d/sub/new"}, m{name: "d/.wh..wh..opq"}), lines("d/", "d/new", "d/sub/", "d/sub/new", "dangling -> no", "f=3", "s -> d")},
-		{"opaque in between", archive(m{name: "d/old", data: "mine"}, m{name: "d/.wh..wh..opq"}, m{name: "d/sub/", typ: '5'}), lines("d/", "d/old=mine", "d/sub/", "dangling -> no", "f=3", "s -> d")},
-		{"opaque root", archive(m{name: "f", data: "4"}, m{name: ".wh..wh..opq"}), "f=4"},
-		{"own name through a link", archive(m{name: "s/old", data: "mine"}, m{name: "d/.wh..wh..opq"}), lines("d/", "d/old=mine", "dangling -> no", "f=3", "s -> d")},
-		{"pax path", archive(m{name: "cut", pax: map[string]string{"path": "d/.wh.old"}}, m{name: "g"}), strings.Replace(without("d/old"), "f=3", "f=3\ng", 1)},
-		{"hidden name", archive(m{name: ".wh..x"}), without()},
-		{"aufs", archive(m{name: ".wh..wh.aufs"}, m{name: ".wh..wh.plnk/1.2", data: "x"}), without()},
-	} {
-		cases = append(cases, layerCase{c.what, [][]byte{lower, c.layer}, c.want})
-	}
-	return cases
-}
-
-func TestWhiteouts(t *testing.T) {
-	for _, c := range whiteoutCases() {
-		t.Run(c.what, func(t *testing.T) {
-			root, _, err := unpackInto(t, c.layers...)
-			if got := tree(t, root); got != c.want || err != nil {
-				t.Errorf("%q, %v; want %q", got, err, c.want)
-			}
-		})
-	}
-}
-
 var sparseSpan, sparseEnd = strings.Repeat("ab", 256), strings.Repeat("xyz", 302)[:904]
 
 // sparseLayers have one file, "f", in all formats for sparse ones.

@@ -67,12 +67,20 @@ func (x *unpack) hide(d *dir, base string) error {
 	return x.hideAll(&dir{sub, d.path + "/" + base})
 }
 
-// hideAll hides all that the directory has of lower layers.
+// hideAll hides all that the directory has of lower layers. Once is for good, also where
+// another directory takes its place: what comes to be at its path is this layer's. A
+// layer may say it as often as it has entries, and looking is as much work as there are.
 func (x *unpack) hideAll(d *dir) error {
+	p := x.place(d.path)
+	if p.bare {
+		return nil
+	}
 	if err := x.touch(d); err != nil {
 		return err
 	}
-	return eachName(d.fd(), func(name string) error { return x.hide(d, name) })
+	err := eachName(d.fd(), func(name string) error { return x.hide(d, name) })
+	p.bare = err == nil
+	return err
 }
 
 // eachName lists a directory, through a descriptor of its own, in batches, so that
