@@ -175,6 +175,9 @@ func (x *unpack) finishFiles(t *trail) error {
 }
 
 func (x *unpack) finishFile(t *trail, l *lateFile) error {
+	if err := x.r.s.stopped(); err != nil {
+		return err
+	}
 	dir, err := t.to(l.dir)
 	if err != nil {
 		return gone(err)

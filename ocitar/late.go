@@ -182,6 +182,9 @@ func (x *unpack) withLate(t *trail, p *place, f func(fd int, p *place) error) er
 	if l == nil {
 		return nil
 	}
+	if err := x.r.s.stopped(); err != nil {
+		return x.lateError(p, err)
+	}
 	way, err := t.to(p)
 	if err != nil {
 		return x.lateError(p, gone(err))

@@ -4,14 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
 // lateLink is a hard link whose target was not there yet.
 type lateLink struct {
-	e *Entry
-	n entryName
+	e         *Entry
+	n, target entryName
+	made      bool
+}
+
+func (l *lateLink) error(err error) error {
+	return &Error{Entry: l.e.Name, Offset: l.e.Offset, Err: err}
+}
+
+func (l *lateLink) missing(err error) error {
+	return l.error(fmt.Errorf("hard link to %.200q: %w", l.e.Linkname, err))
 }
 
 // link makes base another name of the file e.Linkname. Links on the way to that are
@@ -38,7 +48,7 @@ func (x *unpack) link(d *dir, base string, e *Entry) error {
 		if cerr != nil {
 			return cerr
 		}
-		x.links = append(x.links, lateLink{e, own})
+		x.links = append(x.links, &lateLink{e: e, n: own, target: n})
 		return nil
 	}
 	if err != nil {
@@ -80,42 +90,65 @@ func (x *unpack) linkTo(d *dir, base string, n entryName) error {
 	})
 }
 
-// lateLinks makes the links whose target came after them: again and again, as they
-// may be links to links, while that gets anywhere.
+// maxLinkRounds bounds how often all late links are tried.
+const maxLinkRounds = 8
+
+// lateLinks makes the links whose target came after them. A round makes those that wait
+// for each other by the names they have; another is for links that name one through a
+// symlink, while that gets anywhere.
 func (x *unpack) lateLinks() error {
-	for len(x.links) > 0 {
-		var left []lateLink
-		for _, l := range x.links {
-			x.closeStale()
-			done, err := x.lateLink(l)
-			if err != nil {
-				return &Error{Entry: l.e.Name, Offset: l.e.Offset, Err: err}
-			}
-			if !done {
-				left = append(left, l)
-			}
+	for round := 1; len(x.links) > 0; round++ {
+		before := len(x.links)
+		if err := x.linkRound(); err != nil {
+			return err
 		}
-		if len(left) == len(x.links) {
-			l := left[0]
-			return &Error{Entry: l.e.Name, Offset: l.e.Offset, Err: fmt.Errorf("hard link to %.200q: %w", l.e.Linkname, fs.ErrNotExist)}
+		x.links = slices.DeleteFunc(x.links, func(l *lateLink) bool { return l.made })
+		switch {
+		case len(x.links) == before:
+			return x.links[0].missing(fs.ErrNotExist)
+		case len(x.links) > 0 && round == maxLinkRounds:
+			return x.links[0].missing(fmt.Errorf("link upon link through symlinks: %w", ErrLimit))
 		}
-		x.links = left
 	}
 	return nil
 }
 
-func (x *unpack) lateLink(l lateLink) (done bool, err error) {
-	n, err := x.clean(l.e.Linkname)
-	if err != nil {
-		return false, err
+// linkRound tries each late link, and once more when what it waits for, by its name, was
+// made after it: a chain of links takes one round, in any order.
+func (x *unpack) linkRound() error {
+	waiting := map[entryName][]*lateLink{} // by target
+	for _, l := range x.links {
+		ready := []*lateLink{l}
+		for i := 0; i < len(ready); i++ {
+			r := ready[i]
+			if err := x.lateLink(r); err != nil {
+				return r.error(err)
+			}
+			switch {
+			case r.made:
+				ready = append(ready, waiting[r.n]...)
+				delete(waiting, r.n)
+			case r == l:
+				waiting[l.target] = append(waiting[l.target], l)
+			}
+		}
 	}
+	return nil
+}
+
+func (x *unpack) lateLink(l *lateLink) error {
+	if err := x.r.s.stopped(); err != nil {
+		return err
+	}
+	x.closeStale()
 	d, err := x.parent(l.n.dir, l.e)
 	if err != nil {
-		return false, err
+		return err
 	}
-	err = x.linkTo(d, l.n.base, n)
+	err = x.linkTo(d, l.n.base, l.target)
+	l.made = err == nil
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nil
 	}
-	return err == nil, err
+	return err
 }

@@ -151,10 +151,13 @@ func (d *decompressor) block(b *block) error {
 	return err
 }
 
+// stopped is why the context ended, if it did.
+func (s *stream) stopped() error { return context.Cause(s.ctx) }
+
 // next hands out at most max bytes of the plain stream, valid until the next call.
 func (s *stream) next(max int64) ([]byte, error) {
-	if err := s.ctx.Err(); err != nil {
-		return nil, context.Cause(s.ctx)
+	if err := s.stopped(); err != nil {
+		return nil, err
 	}
 	b, err := s.plain.next(max)
 	s.pos += int64(len(b))

@@ -123,7 +123,7 @@ type unpack struct {
 	stale  []*dir            // no longer in dirs, not closed yet
 	places map[uint64]*place // of directories that get something at the end, by a hash as in own
 	locks  []*place          // of those that get file flags
-	links  []lateLink        // hard links whose target is still to come
+	links  []*lateLink       // hard links whose target is still to come
 	files  []lateFile        // what other files get at the end
 
 	users, groups idTable // of the root, once they were asked for
