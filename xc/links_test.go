@@ -16,7 +16,7 @@ func TestLinksLittle(t *testing.T) {
 		t.Skipf("needs the go command: %v", err)
 	}
 	const ours = "github.com/joyboyid/xc/"
-	may := []string{ours + "xc", ours + "engine/api", ours + "ipc", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix", "golang.org/x/term"}
+	may := []string{ours + "xc", ours + "engine/api", ours + "ipc", ours + "internal/outfile", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix", "golang.org/x/term"}
 	heavy := map[string]string{
 		"net/http":      "it is xcd that talks to registries",
 		"crypto/tls":    "it is xcd that talks to registries",

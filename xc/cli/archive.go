@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/internal/outfile"
 )
 
 func archiveCommands() []command {
@@ -20,29 +21,25 @@ func archiveCommands() []command {
 }
 
 const saveLong = `The archive is an OCI layout and a Docker archive in one: xc load, docker load and
-skopeo (oci-archive: and docker-archive:) read it.`
+skopeo (oci-archive: and docker-archive:) read it. The file appears, or replaces one that
+was there, when the archive is whole.`
 
 func saveCommand(a *App, f *pflag.FlagSet) action {
 	output := f.StringP("output", "o", "", "file to write; standard output when missing")
-	return func(ctx context.Context, e api.Engine, args []string) (err error) {
+	return func(ctx context.Context, e api.Engine, args []string) error {
 		if *output == "" {
 			if isTerminal(a.Stdout) {
 				return errors.New("an archive is nothing for a terminal: use --output, or redirect")
 			}
 			return e.SaveImages(ctx, api.SaveSpec{Names: args, Archive: a.Stdout})
 		}
-		file, err := os.Create(*output)
+		file, err := outfile.Create(*output)
 		if err != nil {
 			return err
 		}
-		err = e.SaveImages(ctx, api.SaveSpec{Names: args, Archive: file})
-		if err == nil {
-			err = file.Sync()
-		}
-		if err = errors.Join(err, file.Close()); err != nil {
-			return errors.Join(err, os.Remove(*output))
-		}
-		return nil
+		ctx, stop := outfile.Interruptible(ctx) // not before: a FIFO may be waiting for its reader
+		defer stop()
+		return file.Finish(e.SaveImages(ctx, api.SaveSpec{Names: args, Archive: file.File}))
 	}
 }
 

@@ -82,7 +82,10 @@ func (f *fake) Logout(_ context.Context, registry string) (string, error) {
 	return "docker.io", nil
 }
 
-func (f *fake) SaveImages(_ context.Context, spec api.SaveSpec) error {
+func (f *fake) SaveImages(ctx context.Context, spec api.SaveSpec) error {
+	if f.saving != nil {
+		return f.saving(ctx)
+	}
 	for _, n := range spec.Names {
 		if _, err := f.image(n); err != nil {
 			return err

@@ -44,6 +44,7 @@ type fake struct {
 	programs map[string]program
 	starting func()                                        // by RunContainer, before it tells that the program runs
 	pulling  func(show func(api.PullProgress) error) error // what PullImage does; nil: one small layer
+	saving   func(ctx context.Context) error               // what SaveImages does; nil: a word about each image
 
 	mu         sync.Mutex
 	containers []*container
