@@ -14,9 +14,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
+	"github.com/joyboyid/xc/internal/outfile"
 	"github.com/joyboyid/xc/ocitar/confine"
 )
 
@@ -52,7 +51,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprint(stderr, usage)
 		return 2
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := outfile.Interruptible(context.Background())
 	defer stop()
 	p.ctx, p.args = ctx, args
 	p.flags = flag.NewFlagSet("ocitar "+args[0], flag.ContinueOnError)
@@ -69,8 +68,9 @@ type program struct {
 	args           []string        // the verb and what follows
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	out            io.Writer // where a layer is written to
-	inside         bool      // this is the process that only reads
+	out            io.Writer     // where a layer is written to
+	made           *outfile.File // out, where it has a name
+	inside         bool          // this is the process that only reads
 
 	flags     *flag.FlagSet
 	file      string
@@ -128,22 +128,22 @@ func (p *program) input(file string) (io.Reader, func() error, error) {
 }
 
 // output opens the file that a layer is written to, and says where the report goes: to
-// standard error where the layer itself goes to standard output.
-func (p *program) output() (report io.Writer, done func() error, err error) {
+// standard error where the layer itself goes to standard output. done ends the file: it
+// is told of the error that the layer came to, and returns it with its own.
+func (p *program) output() (report io.Writer, done func(error) error, err error) {
 	switch {
 	case p.inside && p.file != "-":
 		f := os.NewFile(3, p.file)
 		p.out = f
-		return p.stdout, f.Close, nil
+		return p.stdout, func(err error) error { return errors.Join(err, f.Close()) }, nil
 	case p.file == "-":
-		return p.stderr, func() error { return nil }, nil
+		return p.stderr, func(err error) error { return err }, nil
 	}
-	f, err := os.Create(p.file)
-	if err != nil {
+	if p.made, err = outfile.Create(p.file); err != nil {
 		return nil, nil, err
 	}
-	p.out = f
-	return p.stdout, f.Close, nil
+	p.out = p.made.File
+	return p.stdout, p.made.Finish, nil
 }
 
 // confined has a process of its own, which can do nothing but read layer and write,

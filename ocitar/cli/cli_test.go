@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/joyboyid/xc/ocitar"
 	"github.com/joyboyid/xc/ocitar/confine"
@@ -120,6 +125,120 @@ func TestFiles(t *testing.T) {
 	}
 	if got, err := os.ReadFile(filepath.Join(dst, "b")); string(got) != "b" || err != nil {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// entries are the names in a directory.
+func entries(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// TestOutputKept: a layer that does not come to its end takes nothing away that was
+// there, and leaves no part of itself.
+func TestOutputKept(t *testing.T) {
+	src, dir := directory(t, "a"), directory(t, "old")
+	old, link, fifo := filepath.Join(dir, "old"), filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
+	if err := errors.Join(os.Symlink("old", link), syscall.Mkfifo(fifo, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"create", "-C", src, "-f", old, "missing"},
+		{"create", "-C", src, "-f", filepath.Join(dir, "new"), "missing"},
+		{"create", "--from", filepath.Join(src, "a"), "-f", link},
+		{"create", "--from", filepath.Join(src, "a"), "-f", link, "--unconfined"},
+		{"diff", "-f", old, filepath.Join(src, "missing"), src},
+	} {
+		code, _, errs := call(nil, args...)
+		unconfinable(t, code, errs)
+		if code != 1 {
+			t.Errorf("%q: %d %s", args, code, errs)
+		}
+		if b, err := os.ReadFile(old); err != nil || string(b) != "old" {
+			t.Errorf("%q: then there is %q, %v", args, b, err)
+		}
+	}
+	got := make(chan []byte)
+	go func() {
+		b, _ := os.ReadFile(fifo)
+		got <- b
+	}()
+	if code, out, errs := call(nil, "create", "-C", src, "-f", fifo); code != 0 || !strings.HasPrefix(out, "diffid") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	layer := <-got
+	if code, out, errs := call(nil, "create", "-C", src, "-f", link); code != 0 || !strings.HasPrefix(out, "diffid") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if b, err := os.ReadFile(old); err != nil || !bytes.Equal(b, layer) {
+		t.Errorf("%d bytes behind the link, %d through the FIFO, %v", len(b), len(layer), err)
+	}
+	if names := entries(t, dir); !slices.Equal(names, []string{"fifo", "link", "old"}) {
+		t.Errorf("%q", names)
+	}
+}
+
+// interrupting is a layer in whose middle the program is interrupted.
+type interrupting struct{ n int }
+
+func (r *interrupting) Read(b []byte) (int, error) {
+	r.n++
+	switch {
+	case r.n == 3:
+		return len(b), syscall.Kill(os.Getpid(), syscall.SIGHUP)
+	case r.n > 10_000:
+		return 0, io.EOF
+	}
+	time.Sleep(time.Millisecond)
+	clear(b) // which a tar ends with, however many there are
+	return len(b), nil
+}
+
+// TestInterrupted: the same of a signal, also of one that would end us at once.
+func TestInterrupted(t *testing.T) {
+	dir := directory(t, "old")
+	old := filepath.Join(dir, "old")
+	if code := Main([]string{"create", "--from", "-", "-f", old, "--unconfined"}, &interrupting{}, io.Discard, io.Discard); code != 1 {
+		t.Error(code)
+	}
+	if b, err := os.ReadFile(old); err != nil || string(b) != "old" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if names := entries(t, dir); len(names) != 1 {
+		t.Errorf("%q", names)
+	}
+}
+
+// TestOutputInTree: a layer of the directory that it is in has not itself in it, neither
+// as it is being written nor as it was.
+func TestOutputInTree(t *testing.T) {
+	dir := directory(t, "a", "d/layer")
+	layer := filepath.Join(dir, "layer")
+	for range 2 {
+		if code, _, errs := call(nil, "create", "-C", dir, "-f", layer); code != 0 {
+			t.Fatal(errs)
+		}
+		code, listed, said := call(nil, "list", "-f", layer, "--unconfined")
+		if n := strings.Count(listed, "\n"); code != 0 || n != 4 || !strings.Contains(listed, `"d/layer"`) { // with the directories
+			t.Errorf("%s %s", listed, said)
+		}
+	}
+	if code, _, errs := call(nil, "create", "-C", dir, "-f", layer, "--remove", "layer"); code != 0 {
+		t.Error(errs)
+	}
+	if _, listed, _ := call(nil, "list", "-f", layer, "--unconfined"); !strings.Contains(listed, `".wh.layer"`) {
+		t.Errorf("%s", listed)
+	}
+	// What is written anew can be what is read.
+	if code, _, errs := call(nil, "create", "--from", layer, "-f", layer, "--compression", "zstd", "--unconfined"); code != 0 {
+		t.Error(errs)
 	}
 }
 

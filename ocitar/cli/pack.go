@@ -6,6 +6,7 @@ import (
 	"iter"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/joyboyid/xc/inroot"
@@ -165,9 +166,26 @@ func (p *program) pack(pk *ocitar.Packer, root string, changes iter.Seq2[ocitar.
 		return err
 	}
 	out, stop := p.progressTo(p.out)
-	sum, err := pk.Pack(p.ctx, out, root, changes)
+	sum, err := pk.Pack(p.ctx, out, root, p.others(root, changes))
 	stop()
-	return p.finish(report, sum, errors.Join(err, done()))
+	return p.finish(report, sum, done(err))
+}
+
+// others leaves out the file that is being written, and the one that it replaces.
+func (p *program) others(root string, changes iter.Seq2[ocitar.Change, error]) iter.Seq2[ocitar.Change, error] {
+	if p.made == nil {
+		return changes
+	}
+	return func(yield func(ocitar.Change, error) bool) {
+		for c, err := range changes {
+			if err == nil && c.Kind == ocitar.Put && p.made.Is(filepath.Join(root, c.Path)) {
+				continue
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
 }
 
 // convert packs what is in another layer: a process of its own reads it.
@@ -183,13 +201,13 @@ func (p *program) convert(pk *ocitar.Packer, from string, limits ocitar.Limits) 
 	if err != nil {
 		return err
 	}
-	done = both(done, inDone)
+	defer func() { err = errors.Join(err, inDone()) }()
 	if !p.inside && !p.unconfine {
-		out, _ := p.out.(*os.File)
-		if p.file == "-" {
-			out = nil
+		var out *os.File
+		if p.made != nil {
+			out = p.made.File
 		}
-		return errors.Join(p.confined(in, out), done())
+		return done(p.confined(in, out))
 	}
 	if p.inside {
 		if err := confine.Empty(); err != nil {
@@ -197,9 +215,5 @@ func (p *program) convert(pk *ocitar.Packer, from string, limits ocitar.Limits) 
 		}
 	}
 	sum, err := pk.Convert(p.ctx, p.out, in, limits)
-	return p.finish(report, sum, errors.Join(err, done()))
-}
-
-func both(f, g func() error) func() error {
-	return func() error { return errors.Join(f(), g()) }
+	return p.finish(report, sum, done(err))
 }
