@@ -85,17 +85,15 @@ downloaded in part. With --all, images of which there is no container, too.`
 func imagePruneCommand(a *App, f *pflag.FlagSet) action {
 	var opt api.PruneImagesOptions
 	f.BoolVarP(&opt.All, "all", "a", false, "images of which there is no container, too")
-	force := f.BoolP("force", "f", false, "do not ask")
+	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
 		what := "what no image and no container needs"
 		if opt.All {
 			what = "all images of which there is no container"
 		}
-		if !*force {
-			if yes, err := a.ask("This removes " + what + ". Go on? [y/N] "); err != nil || !yes {
-				return err
-			}
+		if yes, err := a.sure(*force, what); err != nil || !yes {
+			return err
 		}
 		pruned, err := e.PruneImages(ctx, opt)
 		if err != nil {
@@ -112,6 +110,17 @@ func imagePruneCommand(a *App, f *pflag.FlagSet) action {
 			return err
 		})
 	}
+}
+
+// forceFlag binds --force of a command that asks before it removes.
+func forceFlag(f *pflag.FlagSet) *bool { return f.BoolP("force", "f", false, "do not ask") }
+
+// sure asks whether to remove something, unless that was said.
+func (a *App) sure(force bool, what string) (bool, error) {
+	if force {
+		return true, nil
+	}
+	return a.ask("This removes " + what + ". Go on? [y/N] ")
 }
 
 // ask puts a question and reads the answer from standard input.

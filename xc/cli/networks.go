@@ -31,7 +31,7 @@ func networkCommands() []command {
 		{use: "ls [FLAGS]", short: "List networks", args: cobra.NoArgs, setup: networkLsCommand},
 		{use: "rm NETWORK...", short: "Remove networks that no container is connected to", args: cobra.MinimumNArgs(1), complete: some, setup: networkRmCommand},
 		{use: "inspect [FLAGS] NETWORK...", short: "Show all about networks", args: cobra.MinimumNArgs(1), complete: some, setup: networkInspectCommand},
-		{use: "prune", short: "Remove the networks that no container is connected to", args: cobra.NoArgs, setup: networkPruneCommand},
+		{use: "prune [FLAGS]", short: "Remove the networks that no container is connected to", args: cobra.NoArgs, setup: networkPruneCommand},
 	}}}
 }
 
@@ -224,8 +224,12 @@ func networkInspectCommand(a *App, f *pflag.FlagSet) action {
 	}
 }
 
-func networkPruneCommand(a *App, _ *pflag.FlagSet) action {
+func networkPruneCommand(a *App, f *pflag.FlagSet) action {
+	force := forceFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
+		if yes, err := a.sure(*force, "all networks that no container is connected to, but for default"); err != nil || !yes {
+			return err
+		}
 		removed, err := e.PruneNetworks(ctx)
 		for _, name := range removed {
 			fmt.Fprintln(a.Stdout, name)

@@ -120,7 +120,7 @@ func TestNetworkCommands(t *testing.T) {
 		{"__complete run --network w", "web\n:4\n"},
 		{"__complete run --network h", "host\n:4\n"},
 		{"network rm db", "db\n"},
-		{"network prune", "web\n"},
+		{"network prune -f", "web\n"},
 	} {
 		if r := f.xc(t, strings.Split(c.args, " ")...); r.code != 0 || r.out != c.out {
 			t.Errorf("%s: %+v", c.args, r)
@@ -128,6 +128,25 @@ func TestNetworkCommands(t *testing.T) {
 	}
 	if r := f.xc(t, "network", "inspect", "nobody"); r.code != 125 || !strings.Contains(r.errout, "nobody") || r.out != "[]\n" {
 		t.Errorf("inspect of none: %+v", r)
+	}
+}
+
+// Networks are removed when somebody has said so.
+func TestNetworkPruneAsks(t *testing.T) {
+	for _, c := range []struct {
+		args, stdin string
+		gone        bool
+	}{
+		{"network prune", "", false}, {"network prune", "n\n", false}, {"network prune", "y\n", true}, {"network prune --force", "", true},
+	} {
+		f := newFake(t)
+		f.networks = []api.Network{{ID: "n1", Name: "web"}}
+		a, done := f.app(t, c.stdin)
+		r := done(a.Run(t.Context(), strings.Fields(c.args)))
+		asked := strings.HasSuffix(r.errout, ", but for default. Go on? [y/N] ")
+		if r.code != 0 || c.gone != (len(f.networks) == 0) || c.gone != (r.out == "web\n") || asked != !strings.Contains(c.args, "force") {
+			t.Errorf("%s with %q: %+v", c.args, c.stdin, r)
+		}
 	}
 }
 

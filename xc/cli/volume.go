@@ -158,17 +158,15 @@ func volumeSnapshotCommand(a *App, _ *pflag.FlagSet) action {
 func volumePruneCommand(a *App, f *pflag.FlagSet) action {
 	var opt api.PruneVolumesOptions
 	f.BoolVarP(&opt.All, "all", "a", false, "volumes with a name, too")
-	force := f.BoolP("force", "f", false, "do not ask")
+	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
 		what := "the volumes without a name of their own that no container has"
 		if opt.All {
 			what = "all volumes that no container has"
 		}
-		if !*force {
-			if yes, err := a.ask("This removes " + what + ", with their data. Go on? [y/N] "); err != nil || !yes {
-				return err
-			}
+		if yes, err := a.sure(*force, what+", with their data"); err != nil || !yes {
+			return err
 		}
 		pruned, err := e.PruneVolumes(ctx, opt)
 		if err != nil {
