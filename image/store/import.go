@@ -29,11 +29,13 @@ type ImportOptions struct {
 	Config   ispec.ImageConfig // command, environment, user and so on
 	Comment  string            // for the history
 	Created  time.Time         // now, if zero
+	Bytes    int64             // at most, of the archive as it is and plain; zero: 256 GiB, negative: no limit
 }
 
 // Import makes an image of one layer of a tar archive, plain or compressed with
 // gzip or zstd, and names it. A name that was there before is moved. An import
-// that fails leaves nothing behind.
+// that fails leaves nothing behind. ocitar.ErrLimit is the error of an archive that is
+// larger than the options allow.
 func (m *Images) Import(ctx context.Context, archive io.Reader, o ImportOptions) (Image, error) {
 	img, err := m.importArchive(ctx, archive, o)
 	if err != nil {
@@ -78,7 +80,7 @@ func (m *Images) importArchive(ctx context.Context, archive io.Reader, o ImportO
 // if it fails.
 func (m *Images) writeImage(ctx context.Context, lease *Lease, archive io.Reader, o ImportOptions) (Image, error) {
 	var img Image
-	layer, diffID, err := m.ingestLayer(ctx, lease, archive)
+	layer, diffID, err := m.ingestLayer(ctx, lease, archive, o.Bytes)
 	if layer.Digest != "" {
 		img.Layers = []Layer{{Blob: layer}}
 	}
@@ -117,9 +119,10 @@ func (m *Images) writeImage(ctx context.Context, lease *Lease, archive io.Reader
 	return read, nil
 }
 
-// ingestLayer writes the archive as a blob and computes its diff id on the way.
-func (m *Images) ingestLayer(ctx context.Context, lease *Lease, archive io.Reader) (ispec.Descriptor, digest.Digest, error) {
-	in := bufio.NewReaderSize(archive, 64<<10)
+// ingestLayer writes the archive as a blob and computes its diff id on the way. Neither
+// as it is nor plain may it have more than limit bytes.
+func (m *Images) ingestLayer(ctx context.Context, lease *Lease, archive io.Reader, limit int64) (ispec.Descriptor, digest.Digest, error) {
+	in := bufio.NewReaderSize(bound(archive, nil, limit), 64<<10)
 	magic, err := in.Peek(6)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return ispec.Descriptor{}, "", fmt.Errorf("read archive: %w", err)
@@ -139,7 +142,7 @@ func (m *Images) ingestLayer(ctx context.Context, lease *Lease, archive io.Reade
 	}
 	done := make(chan result, 1)
 	go func() {
-		d, err := digestUncompressed(pr, open)
+		d, err := digestUncompressed(pr, open, limit)
 		_ = pr.CloseWithError(err) // always nil; a failure stops the writer
 		done <- result{d, err}
 	}()
@@ -184,18 +187,19 @@ func openZstd(r io.Reader) (io.Reader, func(), error) {
 }
 
 // digestUncompressed reads all of r.
-func digestUncompressed(r io.Reader, open func(io.Reader) (io.Reader, func(), error)) (digest.Digest, error) {
-	z, closeReader, err := open(r)
+func digestUncompressed(r io.Reader, open func(io.Reader) (io.Reader, func(), error), limit int64) (digest.Digest, error) {
+	raw := &counted{r: r}
+	z, closeReader, err := open(raw)
 	if err != nil {
 		return "", err
 	}
 	defer closeReader()
 	d := digest.SHA256.Digester()
-	if _, err := io.Copy(d.Hash(), z); err != nil {
+	if _, err := io.Copy(d.Hash(), bound(z, raw, limit)); err != nil {
 		return "", err
 	}
 	// The decompressor may stop short of the end of the pipe.
-	if _, err := io.Copy(io.Discard, r); err != nil {
+	if _, err := io.Copy(io.Discard, raw); err != nil {
 		return "", err
 	}
 	return d.Digest(), nil

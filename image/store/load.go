@@ -28,12 +28,16 @@ type LoadOptions struct {
 	Platforms []ispec.Platform // which to take where there are several, the best first; at least one
 	OSVersion string           // of this host; empty: any image's will do
 	Name      image.Reference  // for an image that has no name in the archive; at most one may
+	Bytes     int64            // at most, of the plain archive; zero: 256 GiB, negative: no limit
 }
 
 // LoadArchive reads images from an archive, plain or compressed with gzip or
 // zstd, read to its end: an OCI layout, or what docker save writes, old and new.
 // All is verified, unpacked and named; names that were there before are moved, and
 // blobs that are here but damaged replaced. A load that fails leaves nothing behind.
+// ocitar.ErrLimit is the error of an archive that is larger than the options allow, or
+// whose compressed data grow as those of a layer may not; who means it decompresses it
+// first.
 func (m *Images) LoadArchive(ctx context.Context, r io.Reader, o LoadOptions) ([]Image, error) {
 	l := &loading{m: m, o: o, lease: m.Blobs.Lease(), files: map[string]ispec.Descriptor{}, links: map[string]string{}, docs: map[string][]byte{}}
 	images, err := l.run(ctx, r)
@@ -114,7 +118,8 @@ func (l *loading) run(ctx context.Context, r io.Reader) ([]Image, error) {
 
 // read takes what is in the archive: files as blobs.
 func (l *loading) read(ctx context.Context, r io.Reader) error {
-	in := bufio.NewReaderSize(contextReader{ctx, r}, 64<<10)
+	raw := &counted{r: contextReader{ctx, r}}
+	in := bufio.NewReaderSize(raw, 64<<10)
 	magic, err := in.Peek(6)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read archive: %w", err)
@@ -123,14 +128,14 @@ func (l *loading) read(ctx context.Context, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	var plain io.Reader = in
+	plain := bound(in, nil, l.o.Bytes)
 	if open != nil {
 		z, closeReader, err := open(in)
 		if err != nil {
 			return fmt.Errorf("read archive: %w", err)
 		}
 		defer closeReader()
-		plain = z
+		plain = bound(z, raw, l.o.Bytes)
 	}
 	entries := tar.NewReader(plain)
 	for n := 0; ; n++ {
@@ -161,6 +166,9 @@ func (l *loading) read(ctx context.Context, r io.Reader) error {
 }
 
 func (l *loading) entry(ctx context.Context, h *tar.Header, r io.Reader) (err error) {
+	if sparse(h) {
+		return fmt.Errorf("sparse files, which no archive of images has: %w", errors.ErrUnsupported)
+	}
 	name := path.Clean("/" + h.Name)[1:]
 	switch h.Typeflag {
 	case tar.TypeSymlink:
@@ -207,6 +215,18 @@ func verifyEntry(r io.Reader, name string, want digest.Digest) error {
 		err = &image.MismatchError{What: "digest", Of: name, Want: want.String(), Got: got.String()}
 	}
 	return err
+}
+
+// sparse says that an entry has holes, which archive/tar fills: a header is enough for
+// a file of any size. The PAX form is as a regular file but for its records (GNU tar's
+// manual, Sparse Formats).
+func sparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
 }
 
 // blobDigest is the digest that a file of a layout is named by, "" if it is by none.
