@@ -1,8 +1,10 @@
 package engine_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -32,6 +34,9 @@ func TestIntegrationAttach(t *testing.T) {
 				t.Fatal(err)
 			}
 			waitLog(t, e, name, "before\n")
+			if c, err := e.InspectContainer(ctx, name); err != nil || c.OpenStdin {
+				t.Errorf("%+v, %v", c, err)
+			}
 			type client struct {
 				replay bool
 				out    *os.File
@@ -108,5 +113,41 @@ func TestIntegrationExecGoesWithItsContainer(t *testing.T) {
 		all.Wait()
 		r.Close()
 		w.Close()
+	}
+}
+
+// Whether main reads what is attached to it is told before.
+func TestIntegrationAttachStdin(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	for _, open := range []bool{false, true} {
+		c := start(t, e, api.ContainerSpec{Image: "root", OpenStdin: open, Command: []string{"sh", "-c", "read line; echo got $line; sleep 1000"}})
+		if now, err := e.InspectContainer(t.Context(), c.ID); err != nil || now.OpenStdin != open {
+			t.Errorf("open %v: %+v, %v", open, now, err)
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		defer w.Close()
+		ended := make(chan error, 1)
+		go func() { ended <- e.AttachContainer(t.Context(), c.ID, api.AttachOptions{Stdio: api.Stdio{Stdin: r}}) }()
+		if !open {
+			if err := <-ended; !errors.Is(err, fs.ErrInvalid) {
+				t.Errorf("attached a stdin that nobody reads: %v", err)
+			}
+			continue
+		}
+		if _, err := fmt.Fprintln(w, "a line"); err != nil {
+			t.Fatal(err)
+		}
+		waitLog(t, e, c.ID, "got a line\n")
+		if err := e.RemoveContainer(t.Context(), c.ID, api.RemoveOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }

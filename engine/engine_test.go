@@ -468,7 +468,7 @@ func start(t *testing.T, e api.Engine, spec api.ContainerSpec) api.Container {
 
 func startWith(t *testing.T, e api.Engine, spec api.ContainerSpec, opt api.StartOptions) api.Container {
 	t.Helper()
-	spec.OpenStdin = opt.Stdio.Stdin != nil
+	spec.OpenStdin = spec.OpenStdin || opt.Stdio.Stdin != nil
 	c, err := e.CreateContainer(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)

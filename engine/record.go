@@ -214,7 +214,7 @@ func (e *Engine) describe(c *container) api.Container {
 	out := api.Container{
 		ID: c.id, Name: c.name(), Image: p.Image, ImageID: p.ImageID, Rootfs: p.Spec.Rootfs,
 		Args: p.Args, Env: p.Env, WorkDir: p.WorkDir, User: p.User, Hostname: p.Hostname,
-		Terminal: p.Spec.Terminal, Mounts: p.Spec.Mounts, Labels: p.Labels,
+		Terminal: p.Spec.Terminal, OpenStdin: p.Spec.OpenStdin, Mounts: p.Spec.Mounts, Labels: p.Labels,
 		ReadOnly: p.Spec.ReadOnly, Params: p.Spec.Params, Datasets: p.Spec.Datasets, Limits: p.Spec.Limits, AutoRm: p.Spec.AutoRemove, Created: c.created,
 		InitCommands: p.Init, DeinitCommands: p.Deinit,
 		State: st.Phase, Pid: st.Pid, Started: st.Started, Exit: st.Exit,

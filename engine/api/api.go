@@ -73,7 +73,8 @@ type Containers interface {
 	// the command has exited.
 	ExecContainer(ctx context.Context, name string, opt ExecOptions) (Exit, error)
 	// AttachContainer connects streams to main: to its terminal, or, without
-	// one, to what it writes to its log. It returns when the streams end.
+	// one, to what it writes to its log. It returns when the streams end. A stdin is
+	// fs.ErrInvalid where main has neither a terminal nor Container.OpenStdin.
 	AttachContainer(ctx context.Context, name string, opt AttachOptions) error
 	// ResizeContainer sets the window size of the terminal of main, or of
 	// the exec'ed process whose ExecOptions.ID is exec.

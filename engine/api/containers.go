@@ -117,26 +117,29 @@ type Ulimit struct {
 
 // Container is a container as ps and inspect show it.
 type Container struct {
-	ID       string            `json:"id"`
-	Name     string            `json:"name"`
-	Image    string            `json:"image,omitempty"`    // reference it was made from
-	ImageID  string            `json:"image_id,omitempty"` // digest of the image's configuration
-	Rootfs   string            `json:"rootfs,omitempty"`   // given root directory
-	Args     []string          `json:"args"`               // entry point and command
-	Env      []string          `json:"env,omitempty"`
-	WorkDir  string            `json:"work_dir,omitempty"`
-	User     string            `json:"user,omitempty"`
-	Hostname string            `json:"hostname"`
-	Terminal bool              `json:"terminal,omitempty"`
-	Network  string            `json:"network"` // names, with commas between
-	Networks []Connection      `json:"networks,omitempty"`
-	Ports    []Port            `json:"ports,omitempty"` // that are published, while it runs; else those that will be
-	Mounts   []Mount           `json:"mounts,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	ReadOnly bool              `json:"read_only,omitempty"`
-	Params   []string          `json:"params,omitempty"`
-	Datasets []string          `json:"datasets,omitempty"`
-	Limits   Limits            `json:"limits,omitzero"`
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	Image    string   `json:"image,omitempty"`    // reference it was made from
+	ImageID  string   `json:"image_id,omitempty"` // digest of the image's configuration
+	Rootfs   string   `json:"rootfs,omitempty"`   // given root directory
+	Args     []string `json:"args"`               // entry point and command
+	Env      []string `json:"env,omitempty"`
+	WorkDir  string   `json:"work_dir,omitempty"`
+	User     string   `json:"user,omitempty"`
+	Hostname string   `json:"hostname"`
+	Terminal bool     `json:"terminal,omitempty"`
+	// OpenStdin: main reads what it is given at its start or by who attaches; else
+	// nothing, unless it has a terminal.
+	OpenStdin bool              `json:"open_stdin,omitempty"`
+	Network   string            `json:"network"` // names, with commas between
+	Networks  []Connection      `json:"networks,omitempty"`
+	Ports     []Port            `json:"ports,omitempty"` // that are published, while it runs; else those that will be
+	Mounts    []Mount           `json:"mounts,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	ReadOnly  bool              `json:"read_only,omitempty"`
+	Params    []string          `json:"params,omitempty"`
+	Datasets  []string          `json:"datasets,omitempty"`
+	Limits    Limits            `json:"limits,omitzero"`
 
 	InitCommands   []Command `json:"init_commands,omitempty"`
 	DeinitCommands []Command `json:"deinit_commands,omitempty"`

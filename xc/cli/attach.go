@@ -69,7 +69,8 @@ func attachCommand() command {
 		use: "attach [FLAGS] CONTAINER", short: "Connect to a running container until it ends",
 		long: `With a terminal, the recent output (up to 64 KiB) is shown first; without one,
 only with --replay. xc logs has all that came before. Signals are forwarded. With a
-terminal, the detach keys leave it running.`,
+terminal, the detach keys leave it running. Standard input is connected where the
+container reads it (-i or -t of xc run) and --no-stdin does not say otherwise.`,
 		args: cobra.ExactArgs(1), complete: completer{names: containerNames(api.StateRunning)},
 		setup: func(a *App, f *pflag.FlagSet) action {
 			keys := detachFlag(f)
@@ -96,7 +97,10 @@ terminal, the detach keys leave it running.`,
 }
 
 func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy, replay bool, keys string) error {
-	if c.Terminal && !isTerminal(a.Stdin) {
+	switch {
+	case c.Terminal:
+		interactive = interactive && isTerminal(a.Stdin)
+	case !c.OpenStdin: // it reads nothing, and shows what it writes
 		interactive = false
 	}
 	s, err := a.connect(interactive, c.Terminal, keys)

@@ -507,8 +507,17 @@ func TestAttach(t *testing.T) {
 	if r := f.xc(t, "attach", "--replay", "--no-replay", "web"); r.code != 125 || !strings.Contains(r.errout, "choose one") {
 		t.Errorf("%+v", r)
 	}
-	if r := f.xc(t, "attach", "web"); r.code != 6 || r.out != "attached\nlast words\n" {
+	if r := f.xc(t, "attach", "web"); r.code != 6 || r.out != "attached\nlast words\n" { // it reads nothing
 		t.Errorf("%+v", r)
+	}
+	for flag, want := range map[string]string{"--sig-proxy": "attach stdin=true", "--no-stdin": "attach stdin=false"} {
+		f.calls = nil
+		if r := f.xc(t, "run", "-di", "--name", "reads"+flag, "alpine:3", "serve"); r.code != 0 {
+			t.Fatal(r)
+		}
+		if r := f.xc(t, "attach", flag, "reads"+flag); r.code != 6 || !f.noted(want) {
+			t.Errorf("attach %s: %+v, calls %q", flag, r, f.made())
+		}
 	}
 	for i, tc := range []struct {
 		flags []string

@@ -200,7 +200,7 @@ func (f *fake) CreateContainer(_ context.Context, spec api.ContainerSpec) (api.C
 		c.spec.Mounts[i].Opened = nil
 	}
 	c.Container = api.Container{
-		ID: fmt.Sprintf("c%011d", n), Name: spec.Name, Image: spec.Image, Args: spec.Command, Terminal: spec.Terminal,
+		ID: fmt.Sprintf("c%011d", n), Name: spec.Name, Image: spec.Image, Args: spec.Command, Terminal: spec.Terminal, OpenStdin: spec.OpenStdin,
 		State: api.StateCreated, Network: "none", Created: time.Now().Add(-5 * time.Minute), AutoRm: spec.AutoRemove,
 	}
 	if c.Name == "" {
@@ -426,7 +426,10 @@ func (f *fake) AttachContainer(_ context.Context, name string, opt api.AttachOpt
 	if err != nil {
 		return err
 	}
-	f.note("attach")
+	if opt.Stdio.Stdin != nil && !c.Terminal && !c.OpenStdin {
+		return fmt.Errorf("attach stdin: %w", fs.ErrInvalid)
+	}
+	f.note("attach stdin=%v", opt.Stdio.Stdin != nil)
 	if opt.Replay {
 		fmt.Fprint(opt.Stdio.Stdout, "earlier\n")
 	}
