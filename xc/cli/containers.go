@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -37,7 +39,13 @@ func containerCommands() []command {
 func startCommand(a *App, _ *pflag.FlagSet) action {
 	return func(ctx context.Context, e api.Engine, args []string) error {
 		return failure(eachArg(a.Stdout, args, func(name string) (string, error) {
-			return name, e.StartContainer(ctx, name, api.StartOptions{})
+			err := e.StartContainer(ctx, name, api.StartOptions{})
+			if errors.Is(err, fs.ErrExist) { // it may be something else that is there: a port
+				if c, ierr := e.InspectContainer(ctx, name); ierr == nil && c.State == api.StateRunning {
+					err = nil
+				}
+			}
+			return name, err
 		}))
 	}
 }
@@ -90,11 +98,15 @@ func killCommand(a *App, f *pflag.FlagSet) action {
 
 func rmCommand(a *App, f *pflag.FlagSet) action {
 	var opt api.RemoveOptions
-	f.BoolVarP(&opt.Force, "force", "f", false, "kill it first when it runs")
+	f.BoolVarP(&opt.Force, "force", "f", false, "kill it first when it runs; one that is not there is no error")
 	f.BoolVarP(&opt.Volumes, "volumes", "v", false, "remove the volumes that were made for it, too")
 	return func(ctx context.Context, e api.Engine, args []string) error {
 		return eachArg(a.Stdout, args, func(name string) (string, error) {
-			return name, e.RemoveContainer(ctx, name, opt)
+			err := e.RemoveContainer(ctx, name, opt)
+			if opt.Force && errors.Is(err, fs.ErrNotExist) {
+				return "", nil
+			}
+			return name, err
 		})
 	}
 }

@@ -216,6 +216,9 @@ func (f *fake) StartContainer(_ context.Context, name string, opt api.StartOptio
 	if err != nil {
 		return err
 	}
+	if c.State == api.StateRunning {
+		return fmt.Errorf("start container %s: %w: it is running", c.Name, fs.ErrExist)
+	}
 	run, err := f.program(c.Args)
 	if err != nil {
 		return fmt.Errorf("start container %s: %w", c.Name, err)
