@@ -72,7 +72,7 @@ func (a *App) Run(ctx context.Context, args []string) int {
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
-	strict(root, args)
+	builtin(root, args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -116,24 +116,6 @@ func (a *App) root(args []string) *cobra.Command {
 		root.AddCommand(c.cobra(a))
 	}
 	return root
-}
-
-// strict makes a wrong word an error also of the commands that cobra adds, which
-// would show some help and succeed: a shell would take that for a script.
-func strict(root *cobra.Command, args []string) {
-	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd(args...)
-	for _, c := range root.Commands() {
-		switch c.Name() {
-		case "help":
-			c.Args = func(_ *cobra.Command, args []string) error {
-				_, _, err := root.Find(args)
-				return err
-			}
-		case "completion":
-			c.RunE = onlySub
-		}
-	}
 }
 
 // onlySub is what a command does that only has commands of its own.

@@ -89,6 +89,7 @@ func TestExitCodes(t *testing.T) {
 		{"frobnicate", 125, `unknown command "frobnicate" for "xc"`},
 		{"completion bahs", 125, `unknown command "bahs" for "xc completion"`},
 		{"help frobnicate", 125, `unknown command "frobnicate" for "xc"`},
+		{"help volume frobnicate", 125, `unknown command "frobnicate" for "xc volume"`},
 		{"rm", 125, "requires at least 1 arg"},
 		{"rm nobody", 125, `container "nobody"`},
 		{"rm -f nobody", 0, ""},
