@@ -103,6 +103,9 @@ func (a *App) root(args []string) *cobra.Command {
 		SilenceUsage:       true,
 		DisableSuggestions: true, // they take several lines
 	}
+	root.Version = a.Version
+	root.SetVersionTemplate(fmt.Sprintf(versionLine, "{{.Version}}"))
+	root.Flags().Bool("version", false, "show the version of xc")
 	root.PersistentFlags().StringVar(&a.Socket, "socket", a.Socket, "socket of xcd (or $XC_SOCKET)")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())

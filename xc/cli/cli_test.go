@@ -381,10 +381,26 @@ func TestDaemonIsNotThere(t *testing.T) {
 	}
 	f := newFake(t)
 	f.refuse = fs.ErrNotExist
-	for _, args := range []string{"--help", "completion bash", "run --help"} { // need no daemon
+	for _, args := range []string{"--help", "completion bash", "run --help", "--version"} { // need no daemon
 		if r := f.xc(t, strings.Fields(args)...); r.code != 0 || r.out == "" {
 			t.Errorf("xc %s: %+v", args, r)
 		}
+	}
+}
+
+// The client's version is told also where the engine's cannot be.
+func TestVersionWithoutDaemon(t *testing.T) {
+	f := newFake(t)
+	f.refuse = fs.ErrNotExist
+	for args, want := range map[string]string{
+		"version": "xc 0.9\n", "version --format {{.Client}}": "0.9\n", "version --format json": "{\n    \"client\": \"0.9\"\n}\n",
+	} {
+		if r := f.xc(t, strings.Fields(args)...); r.code != 125 || r.out != want || !strings.Contains(r.errout, "xcd does not answer") || strings.Count(r.errout, "\n") != 1 {
+			t.Errorf("xc %s: %+v", args, r)
+		}
+	}
+	if r := f.xc(t, "--version"); r.code != 0 || r.out != "xc 0.9\n" {
+		t.Errorf("%+v", r)
 	}
 }
 

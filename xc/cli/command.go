@@ -22,8 +22,10 @@ type command struct {
 	// verbatim: what follows the first argument belongs to the container's
 	// command, flags included.
 	verbatim bool
-	setup    func(a *App, f *pflag.FlagSet) action
-	sub      []command // of a group, such as system, which does nothing by itself
+	// alone: it connects to the engine itself, if it can, and gets none.
+	alone bool
+	setup func(a *App, f *pflag.FlagSet) action
+	sub   []command // of a group, such as system, which does nothing by itself
 }
 
 type action func(ctx context.Context, e api.Engine, args []string) error
@@ -74,6 +76,9 @@ func (c command) cobra(a *App) *cobra.Command {
 		}
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if c.alone {
+			return do(cmd.Context(), nil, args)
+		}
 		e, err := a.session.engine(cmd.Context())
 		if err != nil {
 			return err

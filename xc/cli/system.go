@@ -35,7 +35,7 @@ func systemCommands() []command {
 			{use: "df [FLAGS]", short: "Show what takes room on the disk", args: cobra.NoArgs, setup: dfCommand},
 			{use: "info [FLAGS]", short: "Describe the engine and its host", args: cobra.NoArgs, setup: infoCommand},
 		}},
-		{use: "version [FLAGS]", short: "Show the versions of xc and of the engine", args: cobra.NoArgs, setup: versionCommand},
+		{use: "version [FLAGS]", short: "Show the versions of xc and of the engine", args: cobra.NoArgs, alone: true, setup: versionCommand},
 	}
 }
 
@@ -123,19 +123,28 @@ func infoCommand(a *App, f *pflag.FlagSet) action {
 // versions are those of both sides.
 type versions struct {
 	Client string      `json:"client"`
-	Server api.Version `json:"server"`
+	Server api.Version `json:"server,omitzero"` // of the engine, if it answers
 }
 
 func versionCommand(a *App, f *pflag.FlagSet) action {
 	format := formatFlag(f)
-	return func(ctx context.Context, e api.Engine, _ []string) error {
-		v, err := e.Version(ctx)
-		if err != nil {
-			return err
+	return func(ctx context.Context, _ api.Engine, _ []string) error {
+		v := versions{Client: a.Version}
+		e, err := a.session.engine(ctx)
+		if err == nil {
+			v.Server, err = e.Version(ctx)
 		}
-		return printObject(a.Stdout, *format, versions{a.Version, v}, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "xc %s\nengine %s (API revision %d, %s, %s)\n", a.Version, v.Version, v.Revision, v.Go, v.Platform)
-			return err
+		printErr := printObject(a.Stdout, *format, v, func(w io.Writer) error {
+			if _, werr := fmt.Fprintf(w, versionLine, a.Version); werr != nil || err != nil {
+				return werr
+			}
+			s := v.Server
+			_, werr := fmt.Fprintf(w, "engine %s (API revision %d, %s, %s)\n", s.Version, s.Revision, s.Go, s.Platform)
+			return werr
 		})
+		return errors.Join(err, printErr)
 	}
 }
+
+// versionLine tells the version of this program.
+const versionLine = "xc %s\n"
