@@ -267,6 +267,10 @@ func TestCommandsReachTheEngine(t *testing.T) {
 			t.Errorf("xc %s: %+v, calls %q; want %q and %q", c.args, r, f.made(), c.out, c.call)
 		}
 	}
+	f.xc(t, "create", "--name", "stuck", "alpine:3", "exit", "2")
+	if r := f.xc(t, "rm", "-f", "stuck", "nobody"); r.code != 125 || r.out != "" || !strings.Contains(r.errout, "its journal") {
+		t.Errorf("a removal that fails for want of something: %+v", r)
+	}
 	if r := f.xc(t, "info"); !strings.Contains(r.out, "Storage:         zfs\n") || !strings.Contains(r.out, "WARNING: no pf\n") {
 		t.Errorf("info: %q", r.out)
 	}

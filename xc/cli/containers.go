@@ -103,8 +103,10 @@ func rmCommand(a *App, f *pflag.FlagSet) action {
 	return func(ctx context.Context, e api.Engine, args []string) error {
 		return eachArg(a.Stdout, args, func(name string) (string, error) {
 			err := e.RemoveContainer(ctx, name, opt)
-			if opt.Force && errors.Is(err, fs.ErrNotExist) {
-				return "", nil
+			if opt.Force && errors.Is(err, fs.ErrNotExist) { // it may be something of it that is not there
+				if _, ierr := e.InspectContainer(ctx, name); errors.Is(ierr, fs.ErrNotExist) {
+					return "", nil
+				}
 			}
 			return name, err
 		})

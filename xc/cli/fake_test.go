@@ -408,6 +408,9 @@ func (f *fake) RemoveContainer(_ context.Context, name string, opt api.RemoveOpt
 		return err
 	}
 	f.note("rm %s %v", c.Name, opt.Force)
+	if c.Name == "stuck" {
+		return fmt.Errorf("remove container %s: its journal: %w", name, fs.ErrNotExist)
+	}
 	return nil
 }
 
