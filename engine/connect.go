@@ -73,7 +73,7 @@ func (e *Engine) planNetworks(id string, p *plan) error {
 	if p.Network == host.NetworkHost && p.Spec.VNET {
 		return fmt.Errorf("network %s: %w: not with a network stack of its own", api.NetworkHost, fs.ErrInvalid)
 	}
-	return errors.Join(e.planStack(p), p.planMain())
+	return errors.Join(e.planStack(p), p.planMain(), p.checkUnconnected())
 }
 
 // planAttachment adds one. Engine.mu is held.
@@ -165,6 +165,19 @@ func (p *plan) planMain() error {
 		}
 	}
 	return fmt.Errorf("main address %s: %w: neither a network of the container nor an address it asks for", main, fs.ErrInvalid)
+}
+
+// checkUnconnected refuses what a container on no network asks of one.
+func (p *plan) checkUnconnected() error {
+	switch {
+	case len(p.Networks) > 0:
+		return nil
+	case len(p.Spec.Aliases) > 0:
+		return fmt.Errorf("network alias %s: %w: the container is on no network", p.Spec.Aliases[0], fs.ErrInvalid)
+	case p.Spec.NoLocalProxy:
+		return fmt.Errorf("no local proxy: %w: the container is on no network, so no port of it can be published", fs.ErrInvalid)
+	}
+	return nil
 }
 
 // leaveNetworks ends what planNetworks has begun.

@@ -216,6 +216,9 @@ func (e *Engine) planContainer(ctx context.Context, id string, spec api.Containe
 	if err := e.extension(&p, img); err != nil {
 		return p, release, err
 	}
+	if err := p.checkDeinit(); err != nil {
+		return p, release, err
+	}
 	if err := e.planNetworks(id, &p); err != nil {
 		return p, release, err
 	}

@@ -66,6 +66,15 @@ func (p *plan) imageCommands(x *image.Extension) {
 	}
 }
 
+// checkDeinit refuses a time for deinit commands that there are none of. The image's
+// own is another matter: who makes the container may leave its commands out.
+func (p *plan) checkDeinit() error {
+	if p.Spec.DeinitTimeout != nil && len(p.Deinit) == 0 {
+		return fmt.Errorf("deinit timeout of %d seconds: %w: there are no deinit commands", *p.Spec.DeinitTimeout, fs.ErrInvalid)
+	}
+	return nil
+}
+
 // commandWords are all that a spec's commands say.
 func commandWords(lists ...*[]api.Command) (out []string) {
 	for _, list := range lists {

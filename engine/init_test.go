@@ -234,12 +234,13 @@ func TestIntegrationCloseDuringInit(t *testing.T) {
 func TestIntegrationCommandsRefused(t *testing.T) {
 	e := testEngine(t)
 	importRoot(t, e, "root")
-	zero := 0
+	zero, ten := 0, 10
 	for want, spec := range map[string]api.ContainerSpec{
-		"init command":   {InitCommands: &[]api.Command{{Args: []string{"true"}}, {}}},
-		"deinit command": {DeinitCommands: &[]api.Command{{Args: []string{""}}}},
-		"deinit timeout": {DeinitTimeout: &zero},
-		"NUL":            {InitCommands: &[]api.Command{{Args: []string{"true"}, User: "a\x00b"}}},
+		"init command":                 {InitCommands: &[]api.Command{{Args: []string{"true"}}, {}}},
+		"deinit command":               {DeinitCommands: &[]api.Command{{Args: []string{""}}}},
+		"deinit timeout":               {DeinitTimeout: &zero},
+		"there are no deinit commands": {DeinitTimeout: &ten},
+		"NUL":                          {InitCommands: &[]api.Command{{Args: []string{"true"}, User: "a\x00b"}}},
 	} {
 		spec.Image = "root"
 		if _, err := e.CreateContainer(t.Context(), spec); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), want) {

@@ -321,7 +321,10 @@ func TestIntegrationNetworkRefusals(t *testing.T) {
 		"MAC address":              {Networks: []api.Attachment{{Network: "web", MAC: "01:00:00:00:00:01"}}},
 		"neither a network":        {Networks: []api.Attachment{web}, Main: "10.70.1.200"},
 		"is on no network":         {Main: "web"},
-		"with a network stack of ": {Networks: []api.Attachment{{Network: "host"}}, VNET: true},
+		"alias www: invalid argument: the container is on no network": {Aliases: []string{"www"}},
+		"alias own: invalid argument: the container is on no network": {Aliases: []string{"own"}, Networks: []api.Attachment{{Network: "host"}}},
+		"no port of it can be published":                              {NoLocalProxy: true},
+		"with a network stack of ":                                    {Networks: []api.Attachment{{Network: "host"}}, VNET: true},
 	} {
 		spec.Image, spec.Command = "root", []string{"true"}
 		if c, err := e.CreateContainer(t.Context(), spec); err == nil || !strings.Contains(err.Error(), says) {

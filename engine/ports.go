@@ -30,6 +30,9 @@ func (e *Engine) planPorts(p *plan, img api.Image) error {
 		if err != nil {
 			return err
 		}
+		if err := e.checkInterface(port); err != nil {
+			return err
+		}
 		p.Ports = append(p.Ports, list...)
 	}
 	if spec.PublishAll {
@@ -153,6 +156,22 @@ func checkPort(p api.Port, noProxy bool) ([]api.Port, error) {
 		return nil, bad("%d ports: %d at the most with a local proxy (--no-local-proxy)", p.Count(), maxProxied)
 	}
 	return []api.Port{p}, nil
+}
+
+// checkInterface looks that the host has the interface where calls of a port are to come
+// in: without it nobody could call.
+func (e *Engine) checkInterface(p api.Port) error {
+	if p.Interface == "" {
+		return nil
+	}
+	all, err := e.host.Addresses()
+	if err != nil {
+		return fmt.Errorf("published port %s: %w", p, err)
+	}
+	if _, ok := all[p.Interface]; !ok {
+		return fmt.Errorf("published port %s: %w: this host has no interface %s", p, fs.ErrInvalid, p.Interface)
+	}
+	return nil
 }
 
 // overlap tells whether two published ports may meet the same call.

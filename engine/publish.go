@@ -139,6 +139,9 @@ const choices = 50
 
 // choosePort adds a port with its sockets.
 func (e *Engine) choosePort(p *published, c *container, port api.Port, to targets) error {
+	if err := e.checkInterface(port); err != nil { // it may be gone since the container was made
+		return err
+	}
 	if port.HostPort != 0 && (port.Count() > 1 || port.HostEnd == port.HostPort) {
 		return e.takePort(p, c, port, to)
 	}

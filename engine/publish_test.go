@@ -278,6 +278,14 @@ func TestIntegrationRedirect(t *testing.T) {
 	}
 	calls(t, world, map[string]string{"tcp 10.79.0.1:9000": "", "tcp 10.79.0.1:8080": "web 80 10.79.0.2"})
 	calls(t, here, map[string]string{"tcp 127.0.0.1:9000": ""})
+	nowhere := []api.Port{{HostPort: 9000, Port: 80, Interface: "nosuch0"}}
+	_, err = e.PublishPorts(ctx, "web", nowhere)
+	_, cerr := e.CreateContainer(ctx, api.ContainerSpec{Image: "root", Networks: []api.Attachment{{Network: "web"}}, Publish: nowhere})
+	for _, err := range []error{err, cerr} {
+		if !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "this host has no interface nosuch0") {
+			t.Errorf("at an interface that is not there: %v", err)
+		}
+	}
 	if _, err := e.PublishPorts(ctx, "web", nil); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("no port: %v", err)
 	}

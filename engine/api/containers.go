@@ -37,7 +37,7 @@ type ContainerSpec struct {
 	// Main is the network, or the address, that the container is known by and
 	// whose gateway it uses; empty: the first.
 	Main    string      `json:"main,omitempty"`
-	Aliases []string    `json:"aliases,omitempty"` // names on its networks, beside its own
+	Aliases []string    `json:"aliases,omitempty"` // names on its networks, beside its own; not on none
 	Hosts   []HostEntry `json:"hosts,omitempty"`   // further lines of /etc/hosts
 	DNS     DNS         `json:"dns,omitzero"`      // instead of what the host's resolv.conf says
 	// Publish are ports that are published on the host while it runs; PublishAll
@@ -62,7 +62,7 @@ type ContainerSpec struct {
 	// logged. Nil: those of the image; empty: none.
 	InitCommands   *[]Command `json:"init_commands,omitempty"`
 	DeinitCommands *[]Command `json:"deinit_commands,omitempty"`
-	DeinitTimeout  *int       `json:"deinit_timeout,omitempty"` // seconds that DeinitCommands have together before they are killed; nil: the image's, or 10
+	DeinitTimeout  *int       `json:"deinit_timeout,omitempty"` // seconds that DeinitCommands have together before they are killed; nil: the image's, or 10; not without commands
 
 	StopSignal  string `json:"stop_signal,omitempty"`  // the image's, or TERM
 	StopTimeout *int   `json:"stop_timeout,omitempty"` // seconds before KILL; 10 when nil

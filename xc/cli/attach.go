@@ -39,7 +39,7 @@ func execCommand() command {
 // exec runs a command and returns how it ended. The command goes with this
 // program's connection, so there are no keys to leave it behind.
 func (a *App) exec(ctx context.Context, e api.Engine, name string, opt api.ExecOptions, interactive bool) error {
-	s, err := a.connect(interactive, opt.Terminal, "")
+	s, err := a.connect(interactive, opt.Terminal, nil)
 	if err != nil {
 		return err
 	}
@@ -90,13 +90,13 @@ container reads it (-i or -t of xc run) and --no-stdin does not say otherwise.`,
 					return failure(err)
 				}
 				begin := *replay || c.Terminal && !*noReplay
-				return failure(a.attach(ctx, c, !*noStdin, *proxy, begin, *keys))
+				return failure(a.attach(ctx, c, !*noStdin, *proxy, begin, keys.keys))
 			}
 		},
 	}
 }
 
-func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy, replay bool, keys string) error {
+func (a *App) attach(ctx context.Context, c api.Container, interactive, proxy, replay bool, keys []byte) error {
 	switch {
 	case c.Terminal:
 		interactive = interactive && isTerminal(a.Stdin)

@@ -9,8 +9,27 @@ import (
 )
 
 // detachFlag binds --detach-keys.
-func detachFlag(f *pflag.FlagSet) *string {
-	return f.String("detach-keys", "ctrl-p,ctrl-q", "keys that leave a container with a terminal running; empty for none")
+func detachFlag(f *pflag.FlagSet) *keySequence {
+	k := &keySequence{}
+	_ = k.Set("ctrl-p,ctrl-q") // they are keys
+	f.Var(k, "detach-keys", "keys that leave a container with a terminal running; empty for none")
+	return k
+}
+
+// keySequence is a flag with keys. It is read with the command line: what is no key is
+// told also where nobody is to type it.
+type keySequence struct {
+	text string
+	keys []byte
+}
+
+func (k *keySequence) String() string { return k.text }
+func (*keySequence) Type() string     { return "string" }
+
+func (k *keySequence) Set(s string) (err error) {
+	k.text = s
+	k.keys, err = parseKeys(s)
+	return err
 }
 
 // parseKeys reads a sequence of keys as Docker writes it: characters and
@@ -30,7 +49,7 @@ func parseKeys(s string) ([]byte, error) {
 		case !control && len(k) == 1:
 			keys = append(keys, k[0])
 		default:
-			return nil, fmt.Errorf("--detach-keys %s: %q is no character and no ctrl-X", s, k)
+			return nil, fmt.Errorf("%q is no character and no ctrl-X", k)
 		}
 	}
 	return keys, nil

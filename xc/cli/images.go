@@ -134,6 +134,16 @@ func (a *App) pull(ctx context.Context, e api.Engine, name, platform string) (ap
 	return img, err
 }
 
+// withoutImage refuses flags that say something of an image.
+func (s *specFlags) withoutImage() error {
+	for _, flag := range []string{"pull", "platform", "publish-all"} {
+		if s.flags.Changed(flag) {
+			return fmt.Errorf("--%s: with --rootfs there is no image", flag)
+		}
+	}
+	return nil
+}
+
 func rmiCommand(a *App, f *pflag.FlagSet) action {
 	var opt api.RemoveImageOptions
 	f.BoolVarP(&opt.Force, "force", "f", false, "remove all names of an image named by its digest")

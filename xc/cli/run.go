@@ -31,7 +31,7 @@ func runCommands() []command {
 				detach := f.BoolP("detach", "d", false, "run in the background and print the id")
 				keys := detachFlag(f)
 				return func(ctx context.Context, e api.Engine, args []string) error {
-					return failure(a.run(ctx, e, s, args, *detach, *keys))
+					return failure(a.run(ctx, e, s, args, *detach, keys.keys))
 				}
 			},
 		},
@@ -118,6 +118,8 @@ func (s *specFlags) build(args []string) (spec api.ContainerSpec, closeAll func(
 			return spec, closeAll, errors.New("an image is missing")
 		}
 		spec.Image, args = args[0], args[1:]
+	} else if err := s.withoutImage(); err != nil {
+		return spec, closeAll, err
 	}
 	spec.Command = args
 	spec.WaitMain = s.wait.value == "main"
@@ -235,7 +237,7 @@ func (a *App) withImage(ctx context.Context, e api.Engine, s *specFlags, spec ap
 }
 
 // run makes a container, starts it, and stays with it unless it is detached.
-func (a *App) run(ctx context.Context, e api.Engine, s *specFlags, args []string, detach bool, keys string) error {
+func (a *App) run(ctx context.Context, e api.Engine, s *specFlags, args []string, detach bool, keys []byte) error {
 	if detach {
 		c, err := a.create(ctx, e, s, args)
 		if err != nil {

@@ -48,8 +48,8 @@ type streams struct {
 }
 
 // connect prepares the streams. The caller closes them.
-func (a *App) connect(interactive, terminal bool, keys string) (*streams, error) {
-	s := &streams{app: a, terminal: terminal, detached: make(chan struct{}), drained: make(chan struct{})}
+func (a *App) connect(interactive, terminal bool, keys []byte) (*streams, error) {
+	s := &streams{app: a, terminal: terminal, filter: keyFilter{keys: keys}, detached: make(chan struct{}), drained: make(chan struct{})}
 	if !terminal {
 		s.theirs = api.Stdio{Stdout: a.Stdout, Stderr: a.Stderr}
 		if interactive {
@@ -58,9 +58,6 @@ func (a *App) connect(interactive, terminal bool, keys string) (*streams, error)
 		return s, nil
 	}
 	var err error
-	if s.filter.keys, err = parseKeys(keys); err != nil {
-		return nil, err
-	}
 	if interactive {
 		if !isTerminal(a.Stdin) {
 			return nil, errors.New("standard input is no terminal, so it cannot be connected to one: leave out -t, or -i")
