@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -201,6 +202,15 @@ func (r *reached) locate(name string, follow bool) (api.File, error) {
 		return api.File{}, fmt.Errorf("%w: no path", fs.ErrInvalid)
 	}
 	name = "/" + strings.TrimLeft(name, "/")
+	f, err := r.find(name, follow)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = cmp.Or(r.missing(name), err)
+	}
+	return f, err
+}
+
+// find is locate, but for why something is not there.
+func (r *reached) find(name string, follow bool) (api.File, error) {
 	i := strings.LastIndexByte(name, '/')
 	base := name[i+1:]
 	asDir := base == "" || base == "." || base == ".."
@@ -238,6 +248,20 @@ var fileTypes = map[uint32]string{
 	unix.S_IFBLK: "block", unix.S_IFIFO: "fifo", unix.S_IFSOCK: "socket",
 }
 
+// missing tells that what is not there would be in a mount, or nil: by the links on the
+// way to where it is missing, or, as the way to the mount may be missing, by its name.
+func (r *reached) missing(name string) error {
+	var hidden error
+	dir, _, err := r.root.OpenDir(name, func(_ int, _, at string) (string, error) {
+		hidden = r.unhidden(at)
+		return "", fs.ErrNotExist
+	})
+	if err == nil {
+		_ = dir.Close() // it is there by now
+	}
+	return cmp.Or(hidden, r.unhidden(path.Clean(name)))
+}
+
 func (r *reached) unhidden(at string) error {
 	if r.running {
 		return nil
@@ -248,7 +272,7 @@ func (r *reached) unhidden(at string) error {
 			point = path.Clean(m.Destination) // made at the next start
 		}
 		if at == point || strings.HasPrefix(at, point+"/") {
-			return fmt.Errorf("%s: %w: it is in the mount of %s, which is there only while the container runs", at, fs.ErrInvalid, m.Source)
+			return fmt.Errorf("%s: %w: it is in the mount of %s, which is there only while the container runs", at, fs.ErrInvalid, cmp.Or(m.Source, m.Type))
 		}
 	}
 	return nil

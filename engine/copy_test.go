@@ -206,6 +206,49 @@ func TestIntegrationCopy(t *testing.T) {
 	}
 }
 
+// What is in a mount of a container that does not run is refused by the mount's name,
+// whether or not the root has something, or nothing at all, in its place.
+func TestIntegrationCopyBesideMounts(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	host := t.TempDir()
+	if _, err := e.CreateContainer(t.Context(), api.ContainerSpec{Name: "m", Image: "root", Mounts: []api.Mount{
+		{Type: api.MountVolume, Source: "data", Destination: "/v"}, {Type: api.MountTmpfs, Destination: "/mem"},
+		{Source: host, Destination: "/srv/deep"}, {Type: api.MountTmpfs, Destination: "/tmp"}, // the image has this one
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	links := archive(t, tar.Header{Typeflag: tar.TypeSymlink, Name: "to", Linkname: "/v"}, tar.Header{Typeflag: tar.TypeSymlink, Name: "one", Linkname: "v/one"})
+	if _, err := e.CopyToContainer(t.Context(), "m", api.CopyTo{Path: "/", Archive: links}); err != nil {
+		t.Fatal(err)
+	}
+	for path, mount := range map[string]string{
+		"/v": "data", "/v/": "data", "/v/one": "data", "/v/a/b": "data", "/to/one": "data", "/mem": "tmpfs", "/mem/one": "tmpfs",
+		"/tmp": "tmpfs", "/tmp/one": "tmpfs", "/tmp/a/b": "tmpfs", "/srv/deep/one": host,
+	} {
+		_, statErr := e.StatContainer(t.Context(), "m", path, false)
+		_, followErr := e.StatContainer(t.Context(), "m", path, true)
+		_, fromErr := copied(t, e, "m", api.CopyFrom{Path: path})
+		_, toErr := e.CopyToContainer(t.Context(), "m", api.CopyTo{Path: path, Archive: archive(t)})
+		for what, err := range map[string]error{"stat": statErr, "follow": followErr, "from": fromErr, "to": toErr} {
+			if !errors.Is(err, fs.ErrInvalid) || !strings.Contains(fmt.Sprint(err), "it is in the mount of "+mount+", which is there only while the container runs") {
+				t.Errorf("%s %s: %v", what, path, err)
+			}
+		}
+	}
+	if _, err := e.StatContainer(t.Context(), "m", "/one", true); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("what a link leads to: %v", err)
+	}
+	if f, err := e.StatContainer(t.Context(), "m", "/one", false); err != nil || f.Type != "symlink" {
+		t.Errorf("the link itself: %+v, %v", f, err)
+	}
+	for _, path := range []string{"/nosuch", "/srv/nosuch", "/vv/one", "/etc/os-release/x/y"} {
+		if _, err := e.StatContainer(t.Context(), "m", path, false); errors.Is(err, fs.ErrInvalid) || err == nil {
+			t.Errorf("%s, which is in none: %v", path, err)
+		}
+	}
+}
+
 // A container that swaps a directory for a link to a place of the host while one
 // copies reaches nothing outside its root.
 func TestIntegrationCopyToAHostileContainer(t *testing.T) {

@@ -94,7 +94,7 @@ type Containers interface {
 	StatContainer(ctx context.Context, name, path string, follow bool) (File, error)
 	// CopyFromContainer writes a file or a directory of the root as an archive.
 	// It returns what could not be copied as it is. Of a container that does not
-	// run, what is mounted into it is not there.
+	// run, what is mounted into it is not there, and a path in a mount fs.ErrInvalid.
 	CopyFromContainer(ctx context.Context, name string, opt CopyFrom) (notes []string, err error)
 	// CopyToContainer unpacks an archive into a directory of the root. A file does
 	// not take the place of a directory, nor a directory that of a file
