@@ -114,6 +114,21 @@ func TestLoadLimit(t *testing.T) {
 	}
 }
 
+// Names are kept until an archive is read, so that they may not be as long as they like.
+func TestLoadRefusesLongNames(t *testing.T) {
+	long := strings.Repeat("x/", 600)
+	for kind, archive := range map[string][]byte{
+		"file": entries(t, [2]string{long + "f", "1"}),
+		"link": entries(t, [2]string{"l", "->" + long}),
+	} {
+		m, _ := imagetest.Open(t)
+		if _, err := m.LoadArchive(t.Context(), bytes.NewReader(archive), loadOptions()); !errors.Is(err, ocitar.ErrLimit) {
+			t.Errorf("%s: %v", kind, err)
+		}
+		untouched(t, m)
+	}
+}
+
 // zeros is n of them, compressed with zstd to next to nothing, after what is before.
 func zeros(t *testing.T, before string, n int64) []byte {
 	t.Helper()

@@ -18,10 +18,15 @@ import (
 	ispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/joyboyid/xc/image"
+	"github.com/joyboyid/xc/ocitar"
 )
 
-// maxArchived bounds the entries of an archive of images.
-const maxArchived = 100_000
+// What an archive of images has at most: names are kept, and an extended header has
+// room for a MiB of each.
+const (
+	maxArchived     = 100_000 // entries
+	maxArchivedName = 1 << 10 // bytes of a name, or of what a link leads to
+)
 
 // LoadOptions say what to make of an archive.
 type LoadOptions struct {
@@ -168,6 +173,9 @@ func (l *loading) read(ctx context.Context, r io.Reader) error {
 func (l *loading) entry(ctx context.Context, h *tar.Header, r io.Reader) (err error) {
 	if sparse(h) {
 		return fmt.Errorf("sparse files, which no archive of images has: %w", errors.ErrUnsupported)
+	}
+	if n := max(len(h.Name), len(h.Linkname)); n > maxArchivedName {
+		return fmt.Errorf("a name of %d bytes, at most %d are accepted: %w", n, maxArchivedName, ocitar.ErrLimit)
 	}
 	name := path.Clean("/" + h.Name)[1:]
 	switch h.Typeflag {
