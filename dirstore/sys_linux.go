@@ -199,9 +199,10 @@ func isOpaque(dir string) (bool, error) {
 	return false, &fs.PathError{Op: "getxattr", Path: dir, Err: err}
 }
 
-// mountPoints lists those of this mount namespace (proc_pid_mountinfo(5)).
+// mountPoints lists those of this thread's mount namespace (proc_pid_mountinfo(5)). The
+// process's is its first thread's, and that one may have left for another.
 func mountPoints() (list []string, err error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	f, err := os.Open("/proc/thread-self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
