@@ -26,7 +26,7 @@ func TestRepair(t *testing.T) {
 	}
 	path := func(d digest.Digest) string { return filepath.Join(p.Images.Blobs.Dir(), "blobs/sha256", d.Encoded()) }
 	spoil := func(d digest.Digest) error { return os.WriteFile(path(d), []byte("spoiled"), 0o600) }
-	change := func(d digest.Digest) error { changeBlob(t, p.Images, d); return nil }
+	change := func(d digest.Digest) error { imagetest.Damage(t, p.Images, d); return nil }
 	lose := func(d digest.Digest) error { return os.Remove(path(d)) }
 	for name, spoilIt := range map[string]func() error{
 		"manifest spoiled": func() error { return spoil(got.Manifest.Digest) },
@@ -76,21 +76,6 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// changeBlob changes a byte in the middle of a blob, and returns what it is then.
-func changeBlob(t *testing.T, m *store.Images, d digest.Digest) []byte {
-	t.Helper()
-	path := filepath.Join(m.Blobs.Dir(), "blobs/sha256", d.Encoded())
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[len(b)/2] ^= 1
-	if err := os.WriteFile(path, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // What the registry does not give again stays: the damaged blob, and the chains
 // that may be all there is of an image.
 func TestRepairDeletesNothingItCannotReplace(t *testing.T) {
@@ -110,7 +95,7 @@ func TestRepairDeletesNothingItCannotReplace(t *testing.T) {
 	s.Close()
 	blobs := map[digest.Digest][]byte{}
 	for _, d := range []digest.Digest{got.Layers[1].Blob.Digest, got.ConfigID, got.Manifest.Digest} {
-		blobs[d] = changeBlob(t, p.Images, d)
+		blobs[d] = imagetest.Damage(t, p.Images, d)
 		problems, err := p.Images.Check(t.Context())
 		if err != nil || len(problems) < 2 { // of the blob and of the image
 			t.Fatalf("%v, %v", problems, err)
@@ -154,7 +139,7 @@ func TestRepairFromWhereItIs(t *testing.T) {
 	s.spoil = func(w http.ResponseWriter, r *http.Request, _ string, _ int) bool {
 		return strings.HasPrefix(r.URL.Path, "/v2/a/") && status(404)(w)
 	}
-	changeBlob(t, p.Images, img.Layers[0].Digest)
+	imagetest.Damage(t, p.Images, img.Layers[0].Digest)
 	problems, err := p.Images.Check(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -101,7 +101,7 @@ func TestSaveVerifies(t *testing.T) {
 	m, _ := imagetest.Open(t)
 	img := add(t, m, "x", imagetest.NewImage(t, amd64, layer(t, "a"), layer(t, "b")))
 	for _, d := range []digest.Digest{img.Layers[1].Blob.Digest, img.Layers[0].Blob.Digest, img.ConfigID} {
-		change(t, m, d)
+		imagetest.Damage(t, m, d)
 		var out bytes.Buffer
 		var mismatch *image.MismatchError
 		if err := m.Save(t.Context(), &out, []store.Image{img}); !errors.As(err, &mismatch) || mismatch.Want != d.String() || mismatch.Got == "" {
@@ -150,7 +150,7 @@ func TestLoadOverWhatIsHere(t *testing.T) {
 			t.Errorf("damaged in the archive: %v", err)
 		}
 		sound(t, m)
-		for _, spoil := range []func(digest.Digest){func(d digest.Digest) { change(t, m, d) }, cut} {
+		for _, spoil := range []func(digest.Digest){func(d digest.Digest) { imagetest.Damage(t, m, d) }, cut} {
 			spoil(d)
 			if err := load(archive.Bytes()); err != nil {
 				t.Errorf("damaged here: %v", err)
@@ -158,7 +158,7 @@ func TestLoadOverWhatIsHere(t *testing.T) {
 			sound(t, m)
 		}
 	}
-	change(t, m, img.Layers[0].Blob.Digest)
+	imagetest.Damage(t, m, img.Layers[0].Blob.Digest)
 	bad := bytes.Clone(archive.Bytes())
 	raw, err := os.ReadFile(filepath.Join(m.Blobs.Dir(), "blobs/sha256", img.Layers[0].Blob.Digest.Encoded()))
 	if err != nil {

@@ -99,7 +99,7 @@ func TestCheckLooksIntoChains(t *testing.T) {
 func TestCheckOfDamagedBlob(t *testing.T) {
 	m, roots := withTrees(t)
 	img := add(t, m, "x", imagetest.NewImage(t, amd64, layer(t, "a"), layer(t, "b")))
-	change(t, m, img.Layers[1].Blob.Digest)
+	imagetest.Damage(t, m, img.Layers[1].Blob.Digest)
 	problems, err := m.Check(t.Context())
 	if err != nil || len(problems) != 2 || problems[0].Blob != img.Layers[1].Blob.Digest || !strings.Contains(problems[1].String(), "containers of the image run") {
 		t.Errorf("%v, %v", problems, err)
@@ -137,20 +137,6 @@ func TestCheckThatCannotCompare(t *testing.T) {
 	}
 }
 
-// change changes a byte in the middle of a blob.
-func change(t testing.TB, m *store.Images, d digest.Digest) {
-	t.Helper()
-	path := filepath.Join(m.Blobs.Dir(), "blobs/sha256", d.Encoded())
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[len(b)/2] ^= 1
-	if err := os.WriteFile(path, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A blob that is damaged can be staged again; it is there until another is.
 func TestRestage(t *testing.T) {
 	m, _ := imagetest.Open(t)
@@ -159,7 +145,7 @@ func TestRestage(t *testing.T) {
 	restage := func() (*store.Staging, error) { return m.Blobs.Restage(t.Context(), desc) }
 	for _, spoil := range []func() error{
 		func() error { return nil }, // it is not there yet
-		func() error { change(t, m, desc.Digest); return nil },
+		func() error { imagetest.Damage(t, m, desc.Digest); return nil },
 		func() error {
 			return os.Truncate(filepath.Join(m.Blobs.Dir(), "blobs/sha256", desc.Digest.Encoded()), 3)
 		},

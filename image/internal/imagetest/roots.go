@@ -215,3 +215,18 @@ func OpenAt(dir string) (*store.Images, *Roots, error) {
 	}
 	return &store.Images{Blobs: blobs, Refs: blobs.Refs(), Roots: roots, Unpack: Unpack}, roots, nil
 }
+
+// Damage changes a byte in the middle of a blob, and returns what it is then.
+func Damage(t testing.TB, m *store.Images, d digest.Digest) []byte {
+	t.Helper()
+	path := filepath.Join(m.Blobs.Dir(), "blobs/sha256", d.Encoded())
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
