@@ -82,6 +82,12 @@ func TestIntegrationOverlay(t *testing.T) {
 		"through a link":          {base, archive(m{name: "lib/x", data: "5"})},
 		"no entry for parents":    {base, archive(m{name: "tmp/f", data: "6"})},
 		"hard link below":         {base, archive(m{name: "l", typ: '1', link: "d/sub/old"}, m{name: "m", typ: '1', link: "/d/sub/old"}, m{name: "ll", typ: '1', link: "lib"})},
+		"directory after file":    {base, archive(m{name: "d", data: "8"}, dir("d", 0o755), m{name: "d/new"})},
+		"opaque after whiteout":   {base, archive(m{name: "d/.wh.old"}, m{name: "d/.wh..wh..opq"}, m{name: "d/new"})},
+		"whiteout after opaque":   {base, archive(m{name: "d/.wh..wh..opq"}, m{name: "d/.wh.old"}, m{name: "d/new"})},
+		"whiteout in one anew":    {base, archive(m{name: ".wh.d"}, dir("d", 0o755), m{name: "d/.wh.old"}, m{name: "d/new"})},
+		"opaque above whiteout":   {base, archive(m{name: "d/sub/.wh.old"}, m{name: "d/sub/n"}, m{name: "d/.wh..wh..opq"})},
+		"whiteout below opaque":   {base, archive(m{name: "d/.wh..wh..opq"}, m{name: "d/sub/n"}, m{name: "d/sub/.wh.old"})},
 		"three":                   {base, archive(m{name: ".wh.x"}), archive(m{name: "x/z", data: "7"}), archive(m{name: "lib/q"})},
 	}
 	for _, c := range againCases() {

@@ -175,12 +175,12 @@ func openDirAt(fd int, base string) (*os.File, error) {
 // dir makes a directory or takes the one that is there. It is ours to enter until
 // the end, when it gets its mode and time.
 func (x *unpack) dir(d *dir, n entryName, e *Entry) error {
-	hidden := false // whether our own whiteout stood there
+	hidden := false // whether what this layer had there hides what is below
 	made := false
 	err := x.replace(d, n.base, true, func() error {
 		err := unix.Mkdirat(d.fd(), n.base, 0o700)
-		if err == unix.EEXIST && x.u.Whiteouts != Remove && isWhiteout(d.fd(), n.base) {
-			hidden = true
+		if err == unix.EEXIST && x.u.Whiteouts != Remove && !isDirectory(d.fd(), n.base) {
+			hidden = true // our own whiteout or file
 		}
 		made = err == nil
 		return err
@@ -200,7 +200,7 @@ func (x *unpack) dir(d *dir, n entryName, e *Entry) error {
 	path := d.path + "/" + n.base
 	err = x.dirAttributes(f, path, e, made)
 	if err == nil && hidden {
-		err = x.setOpaque(int(f.Fd()))
+		err = x.setOpaque(&dir{f, path})
 	}
 	if err != nil {
 		f.Close()

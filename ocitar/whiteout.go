@@ -114,38 +114,74 @@ func (x *unpack) overlayWhiteout(n entryName, name string, e *Entry) error {
 		return err
 	}
 	if n.base == opaqueMarker {
-		return x.opaque(d.fd(), ".")
+		return x.setOpaque(d)
 	}
 	if _, own := x.own[x.hash(d.path, name)]; own {
-		err := x.opaque(d.fd(), name)
+		f, err := openDirAt(d.fd(), name)
 		if err == unix.ENOTDIR || err == unix.ELOOP || err == unix.EMLINK {
 			return nil // a file: it hides what is below by itself
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return x.setOpaque(&dir{f, d.path + "/" + name})
+	}
+	for p := x.place(d.path); p != nil; p = p.up {
+		if p.bare {
+			return nil // nothing is there that could be hidden
+		}
 	}
 	return x.replace(d, name, false, func() error {
 		return mknodat(d.fd(), name, unix.S_IFCHR, 0, 0)
 	})
 }
 
-func (x *unpack) opaque(fd int, base string) error {
-	d, err := openDirAt(fd, base)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return x.setOpaque(int(d.Fd()))
-}
-
-func (x *unpack) setOpaque(fd int) error {
+// setOpaque hides all that lower layers have in a directory.
+func (x *unpack) setOpaque(d *dir) error {
 	name := "trusted.overlay.opaque"
 	if x.u.Whiteouts == OverlayUser {
 		name = "user.overlay.opaque"
 	}
-	if err := setXattr(fd, false, name, "y"); err != nil {
+	f, err := openDirAt(d.fd(), ".") // d may be opened for look-ups only
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := setXattr(int(f.Fd()), false, name, "y"); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return nil
+	return x.unlist(d)
+}
+
+// unlist removes the whiteouts in a directory that is not merged with another one,
+// and below it: overlayfs lists them there. As with hideAll, once is for good.
+func (x *unpack) unlist(d *dir) error {
+	p := x.place(d.path)
+	if p.bare {
+		return nil
+	}
+	if err := x.touch(d); err != nil {
+		return err
+	}
+	err := eachName(d.fd(), func(name string) error {
+		if isWhiteout(d.fd(), name) {
+			return x.remove(d, name)
+		}
+		f, err := openDirAt(d.fd(), name)
+		if err != nil {
+			return gone(err) // a file
+		}
+		defer f.Close()
+		return x.unlist(&dir{f, d.path + "/" + name})
+	})
+	p.bare = err == nil
+	return err
+}
+
+func isDirectory(fd int, base string) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && typeOf(uint32(st.Mode)) == Dir
 }
 
 func isWhiteout(fd int, base string) bool {
