@@ -48,29 +48,33 @@ func (x *unpack) whiteout(e *Entry, n entryName) error {
 		return err
 	}
 	if n.base == opaqueMarker {
-		return x.hideAll(d)
+		return x.bare(d, x.hide)
 	}
 	return x.hide(d, name)
 }
 
 // hide removes base of the lower layers, and leaves what this layer has of it.
 func (x *unpack) hide(d *dir, base string) error {
-	_, own := x.own[x.hash(d.path, base)]
-	if !own {
+	if _, own := x.own[x.hash(d.path, base)]; !own {
 		return x.remove(d, base)
 	}
-	sub, err := openDirAt(d.fd(), base)
-	if err != nil { // this layer's own file
-		return gone(err)
-	}
-	defer sub.Close()
-	return x.hideAll(&dir{sub, d.path + "/" + base})
+	return x.bareBelow(d, base, x.hide)
 }
 
-// hideAll hides all that the directory has of lower layers. Once is for good, also where
-// another directory takes its place: what comes to be at its path is this layer's. A
-// layer may say it as often as it has entries, and looking is as much work as there are.
-func (x *unpack) hideAll(d *dir) error {
+// unlist removes base where it is a whiteout, and those below it: what they hide is
+// hidden, and overlayfs lists them in a directory that it does not merge.
+func (x *unpack) unlist(d *dir, base string) error {
+	if isWhiteout(d.fd(), base) {
+		return x.remove(d, base)
+	}
+	return x.bareBelow(d, base, x.unlist)
+}
+
+// bare has each, hide or unlist, take from a directory what hides or is hidden. Once is
+// for good, also where another directory takes its place: what comes to be at its path
+// is this layer's. A layer may say it as often as it has entries, and looking is as much
+// work as there are.
+func (x *unpack) bare(d *dir, each func(d *dir, base string) error) error {
 	p := x.place(d.path)
 	if p.bare {
 		return nil
@@ -78,9 +82,19 @@ func (x *unpack) hideAll(d *dir) error {
 	if err := x.touch(d); err != nil {
 		return err
 	}
-	err := eachName(d.fd(), func(name string) error { return x.hide(d, name) })
+	err := eachName(d.fd(), func(name string) error { return each(d, name) })
 	p.bare = err == nil
 	return err
+}
+
+// bareBelow is bare of a directory in d. A file is this layer's own.
+func (x *unpack) bareBelow(d *dir, base string, each func(d *dir, base string) error) error {
+	sub, err := openDirAt(d.fd(), base)
+	if err != nil {
+		return gone(err)
+	}
+	defer sub.Close()
+	return x.bare(&dir{sub, d.path + "/" + base}, each)
 }
 
 // eachName lists a directory, through a descriptor of its own, in batches, so that
@@ -151,32 +165,7 @@ func (x *unpack) setOpaque(d *dir) error {
 	if err := setXattr(int(f.Fd()), false, name, "y"); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return x.unlist(d)
-}
-
-// unlist removes the whiteouts in a directory that is not merged with another one,
-// and below it: overlayfs lists them there. As with hideAll, once is for good.
-func (x *unpack) unlist(d *dir) error {
-	p := x.place(d.path)
-	if p.bare {
-		return nil
-	}
-	if err := x.touch(d); err != nil {
-		return err
-	}
-	err := eachName(d.fd(), func(name string) error {
-		if isWhiteout(d.fd(), name) {
-			return x.remove(d, name)
-		}
-		f, err := openDirAt(d.fd(), name)
-		if err != nil {
-			return gone(err) // a file
-		}
-		defer f.Close()
-		return x.unlist(&dir{f, d.path + "/" + name})
-	})
-	p.bare = err == nil
-	return err
+	return x.bare(d, x.unlist)
 }
 
 func isDirectory(fd int, base string) bool {
