@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -260,6 +261,9 @@ func TestIs(t *testing.T) {
 }
 
 func TestInterruptible(t *testing.T) {
+	caught := make(chan os.Signal, 1) // under nohup(1) SIGHUP is ignored
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		ctx, stop := outfile.Interruptible(t.Context())
 		if err := syscall.Kill(os.Getpid(), sig); err != nil {

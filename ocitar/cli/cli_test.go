@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -203,6 +204,9 @@ func (r *interrupting) Read(b []byte) (int, error) {
 
 // TestInterrupted: the same of a signal, also of one that would end us at once.
 func TestInterrupted(t *testing.T) {
+	caught := make(chan os.Signal, 1) // under nohup(1) SIGHUP is ignored
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	dir := directory(t, "old")
 	old := filepath.Join(dir, "old")
 	if code := Main([]string{"create", "--from", "-", "-f", old, "--unconfined"}, &interrupting{}, io.Discard, io.Discard); code != 1 {
