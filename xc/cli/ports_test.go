@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func (f *fake) UnpublishPorts(_ context.Context, name string, ports []api.Port) 
 		if at < 0 {
 			return fmt.Errorf("port %d/%s: %w", p.HostPort, p.Proto(), fs.ErrNotExist)
 		}
-		c.Ports = append(c.Ports[:at], c.Ports[at+1:]...)
+		c.Ports = slices.Delete(slices.Clone(c.Ports), at, at+1) // an answer may have the old ones
 	}
 	return nil
 }
@@ -53,6 +54,8 @@ func (f *fake) UnpublishPorts(_ context.Context, name string, ports []api.Port) 
 func (f *fake) PublishedPorts(_ context.Context, name string) ([]api.PublishedPort, error) {
 	c, err := f.find(name)
 	list := []api.PublishedPort{}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err == nil {
 		for _, p := range c.Ports {
 			list = append(list, api.PublishedPort{Port: p, Redirected: 3, Local: 1})
