@@ -3,6 +3,9 @@ package ocitar
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -27,9 +30,50 @@ func tarPrograms() map[string]string {
 	return found
 }
 
+// filled is what a layer says, wherever holes are: a file system that compresses (ZFS)
+// makes some of zeros. By name, without the root: the entry and its content's digest.
+func filled(t *testing.T, layer []byte) map[string]string {
+	t.Helper()
+	said := map[string]string{}
+	for e, err := range List(context.Background(), bytes.NewReader(layer), Limits{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Name == "./" || e.Name == "." {
+			continue
+		}
+		sum := sha256.New()
+		if e.Type == Regular {
+			if _, err := io.Copy(sum, e.Content(bytes.NewReader(layer))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		name := e.Name
+		e.Offset, e.Data, e.Stored, e.Spans, e.sparse = 0, 0, 0, nil, false
+		said[name] = fmt.Sprintf("%+v %x", e, sum.Sum(nil))
+	}
+	return said
+}
+
+// holes are the files of a layer that have any, by name, with where their data is.
+func holes(t *testing.T, layer []byte) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for e, err := range List(context.Background(), bytes.NewReader(layer), Limits{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.sparse {
+			found[e.Name] = fmt.Sprint(e.Spans)
+		}
+	}
+	return found
+}
+
 // TestIntegrationRealTree takes a real root file system, XC_TEST_TREE (one by debootstrap,
 // FreeBSD's base), or else this one's /etc, through us, bsdtar and GNU tar:
-// what each unpacks has all the same attributes, and packs to the same bytes.
+// what each unpacks has all the same attributes, and packs to the same bytes, or where
+// the file system has made holes of zeros, to the same entries and contents.
 func TestIntegrationRealTree(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("owners and devices are root's: go test -exec sudo -run Integration")
@@ -54,7 +98,9 @@ func TestIntegrationRealTree(t *testing.T) {
 				}
 			}
 		})
-		if !bytes.HasSuffix(layer, again) {
+		if !bytes.HasSuffix(layer, again) && !maps.Equal(filled(t, layer), filled(t, again)) {
+			t.Errorf("%s: packing what it unpacked gives another layer", who)
+		} else if !bytes.HasSuffix(layer, again) && maps.Equal(holes(t, layer), holes(t, again)) {
 			t.Errorf("%s: packing what it unpacked gives other bytes", who)
 		}
 	}
