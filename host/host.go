@@ -43,6 +43,8 @@ type Config struct {
 	VolumeDataset    string // FreeBSD: ZFS dataset for volumes
 	DevfsOffset      int    // FreeBSD: first devfs(8) ruleset number we may use
 
+	RootFiles []string // what most containers have a file of the engine's mounted on
+
 	RunLoop []string // program, argv[0] and arguments of the run loop
 }
 

@@ -55,7 +55,7 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	if c.ImageDataset != "" {
 		h.datas = &zfsstore.Store{
 			ZFS: h.zfs, Images: c.ImageDataset, Containers: c.ContainerDataset, Tag: c.Tag,
-			Dir: filepath.Join(c.StateDir, "drafts"), Mount: mountDataset, Unmount: unmount,
+			Dir: filepath.Join(c.StateDir, "drafts"), Mount: mountDataset, Unmount: unmount, Finish: h.finishChain,
 		}
 		h.store = h.datas
 		if err := h.datas.Check(ctx); err != nil {

@@ -208,6 +208,25 @@ func makePoints(root string, s Spec, o jailOptions) error {
 	return nil
 }
 
+// finishChain makes in the file system of a chain what nearly every container has
+// something mounted on. A container then begins by writing nothing into its root:
+// one that was written to is not unmounted before the pool is synced (zfs_umount,
+// txg_wait_synced). What cannot be made here is made by the container that needs
+// it, or told by it.
+func (h *Host) finishChain(dir string) {
+	r, err := inroot.Open(dir)
+	if err != nil {
+		return
+	}
+	defer r.Close()
+	_ = r.MkdirAll("/dev", 0o755)
+	for _, file := range h.cfg.RootFiles {
+		if _, err := r.Stat(file); err != nil {
+			_ = r.Touch(file, 0o644)
+		}
+	}
+}
+
 // makePoint makes a mount point of the kind of src: nullfs(5) covers a
 // directory by a directory, a file by a file.
 func makePoint(r *inroot.Root, dst string, src *os.File) error {

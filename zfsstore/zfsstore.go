@@ -34,7 +34,7 @@ import (
 	"github.com/joyboyid/xc/zfs"
 )
 
-// Store is a place for roots. All fields are required.
+// Store is a place for roots. All fields are required but Finish.
 type Store struct {
 	ZFS        *zfs.ZFS
 	Images     string // dataset below which the chains are
@@ -44,6 +44,10 @@ type Store struct {
 
 	Mount   func(dataset, dir string, options ...string) error // options as mount(8) takes them
 	Unmount func(dir string) error                             // succeeds when nothing is mounted there
+
+	// Finish, if there is one, is called with a chain's file system, which has all
+	// its layers and is mounted on dir, before it is frozen.
+	Finish func(dir string)
 
 	looking sync.Mutex // held by a look: a dataset is mounted only once
 }
@@ -253,8 +257,11 @@ func (d *draft) Dir() string     { return d.dir }
 func (d *draft) Overlay() bool   { return false }
 func (d *draft) Lower() []string { return nil }
 
-// Commit unmounts the file system and takes its snapshot.
+// Commit finishes and unmounts the file system and takes its snapshot.
 func (d *draft) Commit(ctx context.Context) error {
+	if d.s.Finish != nil {
+		d.s.Finish(d.dir)
+	}
 	if err := d.leave(); err != nil {
 		return err
 	}
