@@ -45,14 +45,27 @@ func (otherVersion) Is(target error) bool {
 // default (net.local.stream.sendspace) is 8 KiB.
 const bufferSize = 256 << 10
 
-// Dial connects to the server that listens at path.
+// Dial connects to the server that listens at path. The error matches
+// fs.ErrNotExist where there is nothing, and ECONNREFUSED where nobody listens.
 func Dial(ctx context.Context, path string) (*Conn, error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", path)
+	c, err := dial(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	return NewConn(c)
+}
+
+// dial looks again where a server went away just then. On FreeBSD connect(2) can
+// fail with ECONNRESET (soclose of kern/uipc_socket.c aborts what is in the queue of
+// a listener, unp_drop of kern/uipc_usrreq.c), which does not say what is there now.
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	var d net.Dialer
+	for {
+		c, err := d.DialContext(ctx, "unix", path)
+		if !errors.Is(err, syscall.ECONNRESET) {
+			return c, err
+		}
+	}
 }
 
 // NewConn takes c over, which must be a stream socket of the UNIX domain.

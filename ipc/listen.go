@@ -107,7 +107,7 @@ func clear(path string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	c, err := dial(ctx, path)
 	switch {
 	case err == nil:
 		return errors.Join(fmt.Errorf("a living server is there: %w", fs.ErrExist), c.Close())

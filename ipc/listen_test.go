@@ -38,6 +38,29 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// Who dials a server that goes away meanwhile has a connection, which ends, or is
+// told that there is none.
+func TestDialWhileAServerCloses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	for range 2000 {
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed := make(chan error)
+		go func() { closed <- l.Close() }()
+		c, err := Dial(t.Context(), path)
+		if err == nil {
+			err = c.Close()
+		} else if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		if err = errors.Join(err, <-closed); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestListenReplacesADeadSocket(t *testing.T) {
 	leaks(t)
 	path := filepath.Join(t.TempDir(), "s")
