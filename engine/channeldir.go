@@ -148,7 +148,7 @@ func replaceable(path string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	c, err := ipc.Dial(ctx, path)
 	if err == nil {
 		return errors.Join(fmt.Errorf("another server answers at %s: %w", path, fs.ErrExist), c.Close())
 	}
