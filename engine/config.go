@@ -50,7 +50,8 @@ type Config struct {
 	Ocitar  []string
 
 	// Spare keeps one run loop ready, so that the next container starts in half
-	// the time. It costs about 2 MB of memory.
+	// the time. It costs about 2 MB of memory. On ZFS a root is kept ready with it
+	// once two containers in a row were made of the same image.
 	Spare bool
 
 	// Trace, when not nil, is called at every point where a crash could

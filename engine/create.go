@@ -34,14 +34,13 @@ func (e *Engine) CreateContainer(ctx context.Context, spec api.ContainerSpec) (a
 		return api.Container{}, err
 	}
 	defer e.end()
-	id := e.host.NewID()
+	p, id, release, err := e.planContainer(ctx, spec)
 	made := false
 	defer func() {
-		if !made {
+		if !made && id != "" {
 			e.leaveNetworks(id)
 		}
 	}()
-	p, release, err := e.planContainer(ctx, id, spec)
 	defer release() // the record says from then on that the image is in use
 	if err != nil {
 		return api.Container{}, fmt.Errorf("create container: %w", err)
@@ -193,46 +192,54 @@ func (e *Engine) forget(ctx context.Context, c *container) error {
 	return nil
 }
 
-// planContainer checks a spec and looks everything up. The caller releases
-// the lease on its image.
-func (e *Engine) planContainer(ctx context.Context, id string, spec api.ContainerSpec) (p plan, release func(), err error) {
+// planContainer checks a spec, looks everything up, and chooses the id, which is
+// "" where it did not come to that. The caller releases the lease on its image.
+func (e *Engine) planContainer(ctx context.Context, spec api.ContainerSpec) (p plan, id string, release func(), err error) {
 	p = plan{Spec: spec, Name: spec.Name, Hostname: spec.Hostname, Timeout: 10}
-	if err := p.checkWords(id); err != nil {
-		return p, func() {}, err
+	if err := p.checkWords(); err != nil {
+		return p, "", func() {}, err
 	}
 	if err := e.host.CheckJail(ctx, spec.Params, spec.Datasets); err != nil {
-		return p, func() {}, err
+		return p, "", func() {}, err
 	}
 	if err := e.host.CheckLimits(hostLimits(spec.Limits)); err != nil {
-		return p, func() {}, err
+		return p, "", func() {}, err
 	}
 	img, release, err := e.planRoot(ctx, &p)
 	if err != nil {
-		return p, release, err
+		return p, "", release, err
 	}
+	id = e.host.NewID(p.Chain)
+	p.Name, p.Hostname = cmp.Or(p.Name, "xc-"+id), cmp.Or(p.Hostname, id)
+	err = e.planRest(ctx, id, &p, img)
+	return p, id, release, err
+}
+
+// planRest plans what depends on the image or the id.
+func (e *Engine) planRest(ctx context.Context, id string, p *plan, img api.Image) error {
 	if err := p.command(img); err != nil {
-		return p, release, err
+		return err
 	}
-	if err := e.extension(&p, img); err != nil {
-		return p, release, err
+	if err := e.extension(p, img); err != nil {
+		return err
 	}
 	if err := p.checkDeinit(); err != nil {
-		return p, release, err
+		return err
 	}
-	if err := e.planNetworks(id, &p); err != nil {
-		return p, release, err
+	if err := e.planNetworks(id, p); err != nil {
+		return err
 	}
-	if err := e.planPorts(&p, img); err != nil {
-		return p, release, err
+	if err := e.planPorts(p, img); err != nil {
+		return err
 	}
 	if _, err := signalNumber(p.Signal); err != nil {
-		return p, release, err
+		return err
 	}
 	p.planVolumes(img.Volumes)
 	if err := e.checkMounts(ctx, p.Spec.Mounts); err != nil {
-		return p, release, err
+		return err
 	}
-	return p, release, e.awaitDatasets(ctx, &p)
+	return e.awaitDatasets(ctx, p)
 }
 
 func checkName(name string) error {
@@ -243,18 +250,15 @@ func checkName(name string) error {
 }
 
 // checkWords checks and completes what does not depend on the image.
-func (p *plan) checkWords(id string) error {
+func (p *plan) checkWords() error {
 	spec := p.Spec
 	p.Spec.Mounts = slices.Clone(spec.Mounts)
-	if p.Name == "" {
-		p.Name = "xc-" + id
-	} else if err := checkName(p.Name); err != nil {
-		return err
+	if p.Name != "" {
+		if err := checkName(p.Name); err != nil {
+			return err
+		}
 	}
-	if p.Hostname == "" {
-		p.Hostname = id
-	}
-	if !hostRule.MatchString(p.Hostname) {
+	if p.Hostname != "" && !hostRule.MatchString(p.Hostname) {
 		return fmt.Errorf("hostname %q: %w: letters, digits, '.', '_' and '-' only, 63 at the most, a letter or digit at both ends", p.Hostname, fs.ErrInvalid)
 	}
 	if spec.StopTimeout != nil {

@@ -13,7 +13,7 @@ import (
 func (e *Engine) hostSpec(c *container) host.Spec {
 	s := host.Spec{
 		ID: c.id, Chain: c.plan.Chain, Dir: c.plan.Spec.Rootfs, ReadOnly: c.plan.Spec.ReadOnly, Volatile: c.plan.Spec.AutoRemove,
-		Hostname: c.plan.Hostname, Network: c.plan.Network, Linux: c.plan.Linux, Log: e.logPath(c.id),
+		Hostname: c.plan.Hostname, Network: c.plan.Network, Linux: c.plan.Linux, Program: c.plan.Args[0], Log: e.logPath(c.id),
 		Params: c.plan.Spec.Params, Datasets: c.plan.Spec.Datasets, Limits: hostLimits(c.plan.Spec.Limits),
 	}
 	s.Interfaces = interfaces(e.connections(c))

@@ -19,6 +19,8 @@ func (h *Host) changes(ctx context.Context, s Spec, running bool, use func(Chang
 	mounted := ""
 	if running {
 		mounted = h.RootDir(s)
+	} else if err := h.settleRoot(s.ID); err != nil {
+		return err
 	}
 	return h.datas.Look(ctx, s.ID, s.Chain, mounted, func(old, now string, changed []zfs.Change) error {
 		return use(Changes{

@@ -73,6 +73,8 @@ func (u underTest) spec(c sitetest.Container) Spec {
 	return s
 }
 
+func (u underTest) NewID() string { return u.Host.NewID(chain.String()) }
+
 func (u underTest) Hold(c sitetest.Container) []site.Step { return u.Host.Hold(u.spec(c)) }
 
 func (u underTest) Run(c sitetest.Container) ([]site.Step, sitetest.Loop, error) {

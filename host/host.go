@@ -58,6 +58,7 @@ type Spec struct {
 	Hostname   string
 	Network    string // NetworkOwn, NetworkHost or NetworkAlias
 	Linux      bool   // the root holds programs for Linux
+	Program    string // what main executes, for what is kept ready for the next one
 	Log        string // path of its log
 	Mounts     []Mount
 	Interfaces []Interface // see network.go
@@ -182,7 +183,7 @@ func (h *Host) Hold(s Spec) []site.Step {
 	steps := []site.Step{h.siteDir(s.ID), step(kindLog, thing{Path: s.Log}, nil)}
 	if s.Chain != "" {
 		steps = append(steps, step(kindRoot, thing{Name: s.ID}, func(ctx context.Context) error {
-			return h.store.Create(ctx, s.ID, s.Chain)
+			return h.createRoot(ctx, s)
 		}))
 	}
 	return steps

@@ -57,7 +57,7 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 			ZFS: h.zfs, Images: c.ImageDataset, Containers: c.ContainerDataset, Tag: c.Tag,
 			Dir: filepath.Join(c.StateDir, "drafts"), Mount: mountDataset, Unmount: unmount, Finish: h.finishChain,
 		}
-		h.store = h.datas
+		h.store = sparedRoots{h.datas, h}
 		if err := h.datas.Check(ctx); err != nil {
 			return nil, errors.Join(err, h.Close())
 		}

@@ -158,9 +158,14 @@ func (h *Host) mountRoot(s Spec, o jailOptions, root string) error {
 	switch {
 	case s.Dir != "":
 	case h.datas != nil:
-		// Without access times: one that was written makes the unmount wait until
-		// the whole pool is synced (zfs_umount, txg_wait_synced).
-		e.Type, e.From, e.Options = "zfs", h.datas.Container(s.ID), []string{"noatime"}
+		there, err := h.rootMounted(s.ID)
+		if there && s.ReadOnly {
+			there, err = false, h.unmountRoot(s.ID)
+		}
+		if err != nil || there {
+			return err
+		}
+		e = h.rootEntry(s.ID)
 	default:
 		l, err := h.dirs.Layout(s.ID)
 		if err != nil {
@@ -317,9 +322,15 @@ func (h *Host) removeMounts(_ context.Context, t thing) error {
 // directories, and belongs to none of the given containers. Names are of the
 // form "kind name".
 func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
+	h.spares.mu.Lock() // what is kept ready does not come or go meanwhile
+	defer h.spares.mu.Unlock()
+	spare := ""
+	if s := h.spares.now; s != nil {
+		spare = s.id
+	}
 	var left []string
 	add := func(kind, name, id string) {
-		if !ids[id] {
+		if !ids[id] && (id == "" || id != spare) {
 			left = append(left, kind+" "+name)
 		}
 	}

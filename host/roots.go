@@ -29,12 +29,11 @@ func (h *Host) RootSizes(ctx context.Context) (chains, roots map[string]int64, e
 func (h *Host) Roots() store.Roots { return h.store }
 
 // Sweep removes what a crash can have left that is in no journal: drafts, and
-// the run loop that was kept ready. What runs is not touched.
+// what was kept ready. Running has every container there is, and whether it runs:
+// what does is not touched.
 func (h *Host) Sweep(ctx context.Context, running map[string]bool) error {
-	return errors.Join(h.store.Sweep(ctx), h.sweepSpares(), h.sweepGroups(ctx, running))
+	return errors.Join(h.store.Sweep(ctx), h.sweepSpares(), h.sweepRoots(ctx, running), h.sweepGroups(ctx, running))
 }
-
-func (h *Host) removeRoot(ctx context.Context, t thing) error { return h.store.Remove(ctx, t.Name) }
 
 var _ store.Trees = dirRoots{}
 

@@ -27,6 +27,9 @@ func (h *Host) View(ctx context.Context, s Spec, use func(root string) error) (e
 		}
 		return use(l.Dir)
 	}
+	if err := h.settleRoot(s.ID); err != nil {
+		return err
+	}
 	dir := h.mountPath(s.ID)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
