@@ -80,7 +80,7 @@ func (f *fold) listed(tree *Tree, census []member) (pids []int, strange bool) {
 		if m.root != tree.root || !m.alive() {
 			continue
 		}
-		p := f.procs[m.pid]
+		p := f.living(m.pid)
 		known := p != nil && p.tree == tree
 		if !known && m.flags&memberExiting != 0 {
 			continue // its end has been told
@@ -112,7 +112,7 @@ func (f *fold) reconcile(census []member, armed map[int]bool) (unknown []int, se
 			continue
 		}
 		listed[m.pid] = tree
-		if p := f.procs[m.pid]; p != nil && p.tree == tree {
+		if p := f.living(m.pid); p != nil && p.tree == tree {
 			continue
 		}
 		if armed[m.pid] {
@@ -122,13 +122,12 @@ func (f *fold) reconcile(census []member, armed map[int]bool) (unknown []int, se
 		unknown = append(unknown, m.pid)
 		settled = false
 	}
-	for pid, p := range f.procs {
+	for p := range f.alive() {
 		switch {
-		case p.tree.fate == foreign || opaque[p.tree] || listed[pid] == p.tree:
+		case p.tree.fate == foreign || opaque[p.tree] || listed[p.pid] == p.tree:
 			p.missing = false
 		case p.missing:
-			f.remove(pid)
-			p.tree.put(Event{Kind: Lost, PID: pid})
+			f.lose(p)
 		default:
 			p.missing = true
 			settled = false
@@ -144,9 +143,9 @@ func (f *fold) reconcile(census []member, armed map[int]bool) (unknown []int, se
 	return unknown, settled
 }
 
-// adopt takes in a process whose birth was lost.
+// adopt takes in a process whose birth was lost, and which is watched.
 func (f *fold) adopt(pid int, tree *Tree) {
-	f.add(pid, 0, tree)
+	f.add(pid, 0, tree).follow()
 	tree.put(Event{Kind: Lost, PID: pid})
 	f.release(pid)
 }

@@ -17,24 +17,10 @@ const (
 
 // note is what the kernel posted about one process.
 type note struct {
+	lane  int
 	pid   int
 	flags uint32
 	data  int64 // noteChild: the parent; noteExit: the wait status
-}
-
-// proc is a process that the notes say is alive.
-type proc struct {
-	pid, parent int
-	tree        *Tree
-	missing     bool  // the last census did not list it
-	deadKids    bool  // a child died, perhaps still a zombie, that it has to wait for
-	older       *proc // had this pid before; the note of its end is still to come
-}
-
-// grave is what is remembered of a process that has just ended.
-type grave struct {
-	parent int
-	tree   *Tree
 }
 
 // held are notes about a process whose birth has not been heard of.
@@ -52,10 +38,17 @@ type held struct {
 type fold struct {
 	self    int
 	tracker *Tracker
-	procs   map[int]*proc
+	procs   map[int]*proc // by number: the newest, and through it the older ones
 	trees   map[int]*Tree // by root
 	waiting map[int]*held // by the pid that is not known
-	graves  [2]map[int]grave
+
+	// In two generations: of this batch of notes, or since all had been read, and
+	// of before.
+	graves [2][]*proc // the dead that are remembered
+	young  [2][]*proc // announced by some lanes, and not yet by all
+
+	partial []*proc // to be watched by number: the other lanes have lost the birth
+	strays  []int   // to be watched no more: the number may have been given away
 
 	starting bool // a Start is under way: a new child may be its
 	trackErr bool // the kernel has said that it lost something
@@ -67,25 +60,7 @@ func newFold(self int, t *Tracker) *fold {
 	return &fold{
 		self: self, tracker: t,
 		procs: map[int]*proc{}, trees: map[int]*Tree{}, waiting: map[int]*held{},
-		graves: [2]map[int]grave{{}, {}},
 	}
-}
-
-// turn is called after each batch of notes. Graves are kept for two batches:
-// long enough for notes that overtook one another, too short for a number to
-// come round again.
-func (f *fold) turn() {
-	if len(f.graves[0])+len(f.graves[1]) > 0 {
-		f.graves = [2]map[int]grave{{}, f.graves[0]}
-	}
-}
-
-func (f *fold) grave(pid int) (grave, bool) {
-	if g, ok := f.graves[0][pid]; ok {
-		return g, true
-	}
-	g, ok := f.graves[1][pid]
-	return g, ok
 }
 
 // apply takes in one note.
@@ -100,18 +75,18 @@ func (f *fold) apply(n note) {
 	if n.flags&(noteExec|noteExit) == 0 || n.pid == f.self {
 		return
 	}
-	p := f.procs[n.pid]
+	p := f.subject(n.pid, n.lane)
 	if p == nil {
-		if _, dead := f.grave(n.pid); !dead {
+		if f.procs[n.pid] == nil {
 			f.hold(n.pid, n)
 		}
-		return
+		return // of one whose end the lane has told: to watch a zombie repeats it
 	}
-	if n.flags&noteExec != 0 {
+	if n.flags&noteExec != 0 && p.exec(n.lane) {
 		p.tree.put(Event{Kind: Exec, PID: n.pid})
 	}
 	if n.flags&noteExit != 0 {
-		f.death(n.pid, syscall.WaitStatus(n.data))
+		f.death(p, n.lane, syscall.WaitStatus(n.data))
 	}
 }
 
@@ -126,49 +101,43 @@ func (f *fold) hold(pid int, n note) {
 
 // birth takes in a NOTE_CHILD.
 func (f *fold) birth(n note) {
-	pid, parent := n.pid, int(n.data)
-	if p := f.procs[pid]; p != nil && (p.parent == parent || p.parent == 0) {
-		p.parent = parent
-		p.tree.announced = p.tree.announced || parent == f.self
-		return // a repetition, or Start or a census was quicker than the note
-	}
-	if g, dead := f.grave(pid); dead && g.parent == parent {
+	if p := f.announced(n); p != nil {
+		p.parent = int(n.data)
 		return
 	}
-	if parent == f.self {
-		f.root(pid).announced = true
+	if int(n.data) == f.self {
+		f.root(n.pid).born.add(n.lane)
+		f.release(n.pid)
 		return
 	}
-	var tree *Tree
-	if p := f.procs[parent]; p != nil {
-		tree = p.tree
-	} else if g, ok := f.grave(parent); ok {
-		tree = g.tree
-	} else {
-		f.hold(parent, n)
+	parent := f.forker(int(n.data), n.lane)
+	if parent == nil {
+		f.hold(int(n.data), n)
 		return
 	}
-	f.add(pid, parent, tree)
-	tree.put(Event{Kind: Fork, PID: pid, Parent: parent})
-	f.release(pid)
+	p := f.add(n.pid, parent.pid, parent.tree)
+	p.born.add(n.lane)
+	p.tree.put(Event{Kind: Fork, PID: p.pid, Parent: p.parent})
+	f.release(n.pid)
 }
 
 // root makes the tree of a child of our own.
-func (f *fold) root(pid int) *Tree {
+func (f *fold) root(pid int) *proc {
 	tree := newTree(f.tracker, pid)
 	if !f.starting {
 		tree.fate = foreign
 	}
 	f.trees[pid] = tree
-	f.add(pid, f.self, tree)
 	tree.put(Event{Kind: Fork, PID: pid, Parent: f.self})
-	f.release(pid)
-	return tree
+	return f.add(pid, f.self, tree)
 }
 
-func (f *fold) add(pid, parent int, tree *Tree) {
-	f.procs[pid] = &proc{pid: pid, parent: parent, tree: tree, older: f.procs[pid]}
+func (f *fold) add(pid, parent int, tree *Tree) *proc {
+	p := &proc{pid: pid, parent: parent, tree: tree, older: f.procs[pid]}
+	f.procs[pid] = p
+	f.young[0] = append(f.young[0], p)
 	tree.live++
+	return p
 }
 
 // release applies the notes that waited for pid to be known.
@@ -183,29 +152,29 @@ func (f *fold) release(pid int) {
 	}
 }
 
-// death takes in the end of the longest known process with number pid.
-func (f *fold) death(pid int, status syscall.WaitStatus) {
-	p := f.remove(pid)
-	p.tree.put(Event{Kind: Exit, PID: pid, Status: status})
+// death takes in that lane has told the end of p. The first lane counts.
+func (f *fold) death(p *proc, lane int, status syscall.WaitStatus) {
+	p.ended.add(lane)
+	if !p.dead {
+		f.bury(p)
+		p.tree.put(Event{Kind: Exit, PID: p.pid, Status: status})
+	}
 }
 
-// remove takes the longest known process with number pid out of the table.
-func (f *fold) remove(pid int) *proc {
-	p := f.procs[pid]
-	if p.older == nil {
-		delete(f.procs, pid)
-	} else {
-		newer := p
-		for p = p.older; p.older != nil; p = p.older {
-			newer = p
-		}
-		newer.older = nil
-	}
+// lose takes in that p is gone, and that no lane has told its end.
+func (f *fold) lose(p *proc) {
+	f.bury(p)
+	p.tree.put(Event{Kind: Lost, PID: p.pid})
+}
+
+// bury counts p among the dead.
+func (f *fold) bury(p *proc) {
+	p.dead = true
 	p.tree.live--
-	f.graves[0][pid] = grave{p.parent, p.tree}
+	f.graves[0] = append(f.graves[0], p)
 	// Whose zombie is it? Its parent's while that lives, ours otherwise; and the
 	// parent's zombies become ours when it ends.
-	if parent := f.procs[p.parent]; parent != nil {
+	if parent := f.living(p.parent); parent != nil {
 		parent.deadKids = true
 	} else {
 		f.sweep = true
@@ -213,7 +182,22 @@ func (f *fold) remove(pid int) *proc {
 	if p.deadKids {
 		f.sweep = true
 	}
-	return p
+}
+
+// drop forgets p, which is dead. What was watched by number and did not end in
+// all lanes was perhaps another process already.
+func (f *fold) drop(p *proc) {
+	if newest := f.procs[p.pid]; newest != p {
+		for newest.older != p {
+			newest = newest.older
+		}
+		newest.older = p.older
+	} else if f.procs[p.pid] = p.older; p.older == nil {
+		delete(f.procs, p.pid)
+	}
+	if p.watched && p.ended != allLanes && f.living(p.pid) == nil {
+		f.strays = append(f.strays, p.pid)
+	}
 }
 
 // claim says that pid is what Start has started, and ends the Start: other
@@ -223,7 +207,8 @@ func (f *fold) claim(pid int) *Tree {
 	if pid != 0 {
 		mine = f.trees[pid]
 		if mine == nil || mine.fate != undecided {
-			mine = f.root(pid)
+			mine = f.root(pid).tree
+			f.release(pid)
 		}
 		mine.fate = ours
 	}
@@ -240,9 +225,9 @@ func (f *fold) claim(pid int) *Tree {
 // members returns the living processes of tree in ascending order.
 func (f *fold) members(tree *Tree) []int {
 	var pids []int
-	for pid, p := range f.procs {
+	for p := range f.alive() {
 		if p.tree == tree {
-			pids = append(pids, pid)
+			pids = append(pids, p.pid)
 		}
 	}
 	slices.Sort(pids)

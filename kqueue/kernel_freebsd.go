@@ -2,6 +2,7 @@ package kqueue
 
 import (
 	"errors"
+	"math"
 	"os"
 	"runtime"
 	"syscall"
@@ -49,20 +50,23 @@ type reaperKill struct {
 	_       [15]uint32
 }
 
-// queue is the kernel by way of a kqueue and procctl(2).
+// queue is the kernel by way of kqueues and procctl(2).
 type queue struct {
-	fd       int
-	acquired bool // we became the reaper, and did not find ourselves to be it
+	lanes    [lanes]int // the kqueues
+	acquired bool       // we became the reaper, and did not find ourselves to be it
 	events   []unix.Kevent_t
 	members  []byte
 }
 
 func newKernel() (kernel, error) {
-	fd, err := unix.Kqueue()
-	if err != nil {
-		return nil, os.NewSyscallError("kqueue", err)
+	q := &queue{events: make([]unix.Kevent_t, batch/lanes)}
+	for lane := range q.lanes {
+		fd, err := unix.Kqueue()
+		if err != nil {
+			return nil, errors.Join(os.NewSyscallError("kqueue", err), shut(q.lanes[:lane]))
+		}
+		q.lanes[lane] = fd
 	}
-	q := &queue{fd: fd, events: make([]unix.Kevent_t, batch)}
 	if err := q.setup(); err != nil {
 		return nil, errors.Join(err, q.close())
 	}
@@ -71,7 +75,7 @@ func newKernel() (kernel, error) {
 
 func (q *queue) setup() error {
 	wake := unix.Kevent_t{Filter: unix.EVFILT_USER, Flags: unix.EV_ADD | unix.EV_CLEAR}
-	if err := q.change(wake); err != nil {
+	if err := change(q.lanes[0], wake); err != nil {
 		return os.NewSyscallError("kevent", err)
 	}
 	switch err := procctl(0, procReapAcquire, nil); err {
@@ -87,46 +91,58 @@ func (q *queue) setup() error {
 	return nil
 }
 
-func (q *queue) change(ev unix.Kevent_t) error {
+func change(kq int, ev unix.Kevent_t) error {
 	for {
-		_, err := unix.Kevent(q.fd, []unix.Kevent_t{ev}, nil, nil)
+		_, err := unix.Kevent(kq, []unix.Kevent_t{ev}, nil, nil)
 		if err != unix.EINTR {
 			return err
 		}
 	}
 }
 
-func (q *queue) poll(notes []note, timeout time.Duration) (int, error) {
-	var ts *unix.Timespec
-	if timeout >= 0 {
-		t := unix.NsecToTimespec(timeout.Nanoseconds())
-		ts = &t
+func (q *queue) poll(notes []note, timeout time.Duration) (n int, drained bool, err error) {
+	if err := q.sleep(timeout); err != nil {
+		return 0, false, os.NewSyscallError("poll", err)
 	}
-	n, err := unix.Kevent(q.fd, nil, q.events[:len(notes)], ts)
-	if err == unix.EINTR {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, os.NewSyscallError("kevent", err)
-	}
-	k := 0
-	for _, ev := range q.events[:n] {
-		if ev.Filter != unix.EVFILT_PROC {
-			continue
+	drained = true
+	events := q.events[:min(len(q.events), len(notes)/lanes)] // alike for all: none falls behind
+	for lane, kq := range q.lanes {
+		k, err := unix.Kevent(kq, nil, events, &unix.Timespec{})
+		if err != nil && err != unix.EINTR {
+			return 0, false, os.NewSyscallError("kevent", err)
 		}
-		notes[k] = note{pid: int(ev.Ident), flags: ev.Fflags, data: int64(ev.Data)}
-		k++
+		drained = drained && err == nil && k < len(events)
+		for _, ev := range events[:max(k, 0)] {
+			if ev.Filter == unix.EVFILT_PROC {
+				notes[n] = note{lane: lane, pid: int(ev.Ident), flags: ev.Fflags, data: int64(ev.Data)}
+				n++
+			}
+		}
 	}
-	if n == len(notes) && k < n {
-		// The caller reads "fewer than asked for" as "nothing is left".
-		more, err := q.poll(notes[k:], 0)
-		return k + more, err
+	return n, drained, nil
+}
+
+// sleep waits until there is something in a lane. It is poll(2) that watches
+// the kqueues: another kqueue would be told of each note by a task that the
+// process which forks has to wait for (kern_event.c, kqueue_schedtask and
+// ast_kqueue).
+func (q *queue) sleep(timeout time.Duration) error {
+	var fds [lanes]unix.PollFd
+	for lane, kq := range q.lanes {
+		fds[lane] = unix.PollFd{Fd: int32(kq), Events: unix.POLLIN}
 	}
-	return k, nil
+	ms := -1
+	if timeout >= 0 {
+		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
+	}
+	if _, err := unix.Poll(fds[:], ms); err != unix.EINTR {
+		return err
+	}
+	return nil
 }
 
 func (q *queue) wake() error {
-	return q.change(unix.Kevent_t{Filter: unix.EVFILT_USER, Fflags: unix.NOTE_TRIGGER})
+	return change(q.lanes[0], unix.Kevent_t{Filter: unix.EVFILT_USER, Fflags: unix.NOTE_TRIGGER})
 }
 
 func (q *queue) watch(pid int, on bool) error {
@@ -134,7 +150,13 @@ func (q *queue) watch(pid int, on bool) error {
 	if !on {
 		ev.Flags = unix.EV_DELETE
 	}
-	return q.change(ev)
+	var failed error
+	for _, kq := range q.lanes {
+		if err := change(kq, ev); err != nil {
+			failed = err
+		}
+	}
+	return failed
 }
 
 func (q *queue) census() ([]member, error) {
@@ -205,7 +227,15 @@ func (q *queue) close() error {
 	if q.acquired {
 		errs = append(errs, os.NewSyscallError("procctl", procctl(0, procReapRelease, nil)))
 	}
-	return errors.Join(append(errs, os.NewSyscallError("close", unix.Close(q.fd)))...)
+	return errors.Join(append(errs, shut(q.lanes[:]))...)
+}
+
+func shut(kqs []int) error {
+	var errs []error
+	for _, kq := range kqs {
+		errs = append(errs, os.NewSyscallError("close", unix.Close(kq)))
+	}
+	return errors.Join(errs...)
 }
 
 // procctl is procctl(2) for one process; 0 is the calling one.

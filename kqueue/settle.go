@@ -9,6 +9,9 @@ import (
 
 // settle acts on what the notes have told. All that were queued have been read.
 func (t *Tracker) settle(now time.Time) error {
+	if err := t.cover(); err != nil {
+		return err
+	}
 	if len(t.fold.trees) == 0 {
 		t.auditAt = now.Add(auditTime)
 	}
@@ -63,11 +66,31 @@ func (t *Tracker) reconcile() error {
 		switch err := t.kernel.watch(pid, true); {
 		case err == nil:
 			t.armed[pid] = true
+			t.fold.watched(pid)
 		case errors.Is(err, syscall.ESRCH): // has ended, or is not quite born
 		default:
 			return fmt.Errorf("watch process %d: %w", pid, err)
 		}
 	}
+	return nil
+}
+
+// cover watches in all lanes what some of them have lost, so that its children
+// are no easier to lose than others, and lets go of what was watched too late.
+func (t *Tracker) cover() error {
+	for _, pid := range t.fold.strays {
+		_ = t.kernel.watch(pid, false) // ENOENT: nothing was
+	}
+	for _, p := range t.fold.partial {
+		switch err := t.kernel.watch(p.pid, true); {
+		case err == nil:
+			p.follow()
+		case errors.Is(err, syscall.ESRCH): // has ended
+		default:
+			return fmt.Errorf("watch process %d: %w", p.pid, err)
+		}
+	}
+	t.fold.strays, t.fold.partial = nil, nil
 	return nil
 }
 
@@ -82,7 +105,7 @@ func (t *Tracker) disarm(census []member, strangers []int) {
 		strangers = append(strangers, pid)
 	}
 	for _, pid := range strangers {
-		if !listed[pid] && t.fold.procs[pid] == nil {
+		if !listed[pid] && t.fold.living(pid) == nil {
 			_ = t.kernel.watch(pid, false) // ENOENT: it has ended, and its note with it
 		}
 	}
@@ -140,8 +163,7 @@ func (t *Tracker) hunt(census []member, quiet []*Tree, left map[int]int) error {
 		suspect[tree.root] = left[tree.root] > 0
 	}
 	for _, m := range census {
-		_, dead := t.fold.grave(m.pid)
-		if suspect[m.root] && m.alive() && !dead {
+		if suspect[m.root] && m.alive() && !t.fold.died(m.pid) {
 			return t.reconcile()
 		}
 	}

@@ -9,30 +9,37 @@ import (
 
 const simSelf = 1
 
-// sim is a kernel: processes that fork, exit and are waited for, notes that can
-// be lost, repeated and swapped, numbers that are used again.
+// sim is a kernel: processes that fork, exit and are waited for, notes that each
+// lane can lose, repeat, merge and swap, lanes that are read at different paces,
+// numbers that are used again.
 type sim struct {
 	rng    *rand.Rand
 	procs  map[int]*simProc
-	queue  []note
+	queue  [lanes][]note
 	next   int // where the search for a free pid goes on
 	limit  int // pids are below it
 	lose   float64
 	silent float64 // share of the losses without NOTE_TRACKERR
 	repeat float64
 	swap   float64
+	skew   float64 // share of the looks at a lane that see only a part of it
+	spare  bool    // no birth is lost in all lanes
+	again  float64 // share of the births that get the lowest free number
+	forks  int
+	execs  int
 }
 
 type simProc struct {
 	pid, parent, root int
-	zombie, watched   bool
+	zombie            bool
+	watched           laneSet
 	status            syscall.WaitStatus
 }
 
 func newSim(seed uint64) *sim {
 	return &sim{
 		rng:   rand.New(rand.NewPCG(seed, 1)),
-		procs: map[int]*simProc{simSelf: {pid: simSelf, watched: true}},
+		procs: map[int]*simProc{simSelf: {pid: simSelf, watched: allLanes}},
 		next:  2, limit: 4000,
 	}
 }
@@ -42,6 +49,9 @@ func (s *sim) chance(p float64) bool { return s.rng.Float64() < p }
 // pid returns a free number, which no sub-tree is called by either
 // (sys/kern/kern_exit.c, PROC_ID_REAP).
 func (s *sim) pid() int {
+	if s.chance(s.again) {
+		s.next = 1
+	}
 	for {
 		if s.next++; s.next >= s.limit {
 			s.next = 2
@@ -63,31 +73,67 @@ func (s *sim) fork(parent int) int {
 		p.root = p.pid
 	}
 	s.procs[p.pid] = p
-	if !pp.watched {
-		return p.pid
-	}
-	if parent != simSelf && s.chance(s.lose) {
-		if !s.chance(s.silent) {
-			s.queue = append(s.queue, note{pid: parent, flags: noteTrackErr})
-			if s.chance(0.5) { // the first of the two notes could be made
-				s.queue = append(s.queue, note{pid: p.pid, flags: noteChild, data: int64(parent)})
-			}
+	s.forks++
+	for lane := range lanes {
+		if pp.watched.has(lane) {
+			s.announce(lane, p, s.spare && p.watched == 0 && pp.watched>>(lane+1) == 0)
 		}
-		return p.pid
-	}
-	p.watched = true
-	child := note{pid: p.pid, flags: noteChild, data: int64(parent)}
-	s.queue = append(s.queue, child)
-	if s.chance(s.repeat) {
-		s.queue = append(s.queue, child)
 	}
 	return p.pid
 }
 
-func (s *sim) exec(pid int) {
-	if s.procs[pid].watched {
-		s.queue = append(s.queue, note{pid: pid, flags: noteExec})
+func (s *sim) announce(lane int, p *simProc, spare bool) {
+	child := note{pid: p.pid, flags: noteChild, data: int64(p.parent)}
+	if p.parent != simSelf && !spare && s.chance(s.lose) {
+		if !s.chance(s.silent) {
+			s.post(lane, note{pid: p.parent, flags: noteTrackErr})
+			if s.chance(0.5) { // the first of the two notes could be made
+				s.post(lane, child)
+			}
+		}
+		return
 	}
+	p.watched.add(lane)
+	s.post(lane, child)
+	if s.chance(s.repeat) {
+		s.post(lane, child)
+	}
+}
+
+func (s *sim) post(lane int, n note) {
+	n.lane = lane
+	s.queue[lane] = append(s.queue[lane], n)
+}
+
+// tell posts what happened to p in the lanes that watch it. A note which has not
+// been read takes it in.
+func (s *sim) tell(p *simProc, n note) {
+	for lane := range lanes {
+		if !p.watched.has(lane) {
+			continue
+		}
+		i := slices.IndexFunc(s.queue[lane], func(q note) bool { return q.pid == p.pid && q.flags&noteExec != 0 && q.flags&noteExit == 0 })
+		if i < 0 {
+			s.post(lane, n)
+		} else {
+			s.queue[lane][i].flags |= n.flags
+			s.queue[lane][i].data = n.data
+		}
+	}
+}
+
+// queued is how many notes are to be read.
+func (s *sim) queued() (n int) {
+	for _, q := range s.queue {
+		n += len(q)
+	}
+	return n
+}
+
+func (s *sim) exec(pid int) {
+	p := s.procs[pid]
+	s.execs++
+	s.tell(p, note{pid: pid, flags: noteExec})
 }
 
 func (s *sim) exit(pid int, status syscall.WaitStatus) {
@@ -97,10 +143,8 @@ func (s *sim) exit(pid int, status syscall.WaitStatus) {
 			c.parent = simSelf
 		}
 	}
-	if p.watched {
-		s.queue = append(s.queue, note{pid: pid, flags: noteExit, data: int64(status)})
-	}
-	p.zombie, p.watched, p.status = true, false, status
+	s.tell(p, note{pid: pid, flags: noteExit, data: int64(status)})
+	p.zombie, p.watched, p.status = true, 0, status
 }
 
 // alive returns the living members of root's sub-tree in ascending order.
@@ -126,15 +170,26 @@ func (s *sim) exists(root int) int {
 	return n
 }
 
-func (s *sim) poll(notes []note, _ time.Duration) (int, error) {
-	n := copy(notes, s.queue)
-	s.queue = slices.Delete(s.queue, 0, n)
+func (s *sim) poll(notes []note, _ time.Duration) (n int, drained bool, err error) {
+	for lane := range lanes {
+		n += s.read(lane, notes[n:][:len(notes)/lanes])
+	}
+	return n, s.queued() == 0, nil
+}
+
+// read reads from a lane. Notes about different processes may be swapped.
+func (s *sim) read(lane int, notes []note) int {
+	if s.chance(s.skew) {
+		notes = notes[:s.rng.IntN(len(notes))]
+	}
+	n := copy(notes, s.queue[lane])
+	s.queue[lane] = slices.Delete(s.queue[lane], 0, n)
 	for i := 1; i < n; i++ {
 		if notes[i].pid != notes[i-1].pid && s.chance(s.swap) {
 			notes[i], notes[i-1] = notes[i-1], notes[i]
 		}
 	}
-	return n, nil
+	return n
 }
 
 func (s *sim) wake() error  { return nil }
@@ -145,11 +200,14 @@ func (s *sim) watch(pid int, on bool) error {
 	if p == nil {
 		return syscall.ESRCH
 	}
-	if on && p.zombie {
-		s.queue = append(s.queue, note{pid: pid, flags: noteExit, data: int64(p.status)})
-		return nil
+	for lane := range lanes {
+		if on && p.zombie {
+			s.post(lane, note{pid: pid, flags: noteExit, data: int64(p.status)})
+		}
 	}
-	p.watched = on
+	if p.watched = 0; on && !p.zombie {
+		p.watched = allLanes
+	}
 	return nil
 }
 

@@ -20,10 +20,12 @@ const (
 
 // kernel is what a Tracker needs of the system. Only poll blocks.
 type kernel interface {
-	// poll waits for notes; a negative timeout waits for ever, wake ends it.
-	poll(notes []note, timeout time.Duration) (int, error)
+	// poll waits for notes; a negative timeout waits for ever, wake ends it. drained
+	// says that all have been read which any lane held when poll was called.
+	poll(notes []note, timeout time.Duration) (n int, drained bool, err error)
 	wake() error
-	// watch arms (or disarms) a note for a process: ESRCH if there is none.
+	// watch arms (or disarms) a note for a process in all lanes: ESRCH if there is
+	// none.
 	watch(pid int, on bool) error
 	// census lists the descendants, those of nested reapers included.
 	census() ([]member, error)
@@ -119,7 +121,10 @@ func (t *Tracker) launch(spawn func() (int, error), cmd *exec.Cmd) (*Tree, error
 	}
 	tree.cmd = cmd
 	// Should its birth have been lost all the same, at least its end is told.
-	if err := t.kernel.watch(pid, true); err != nil && !errors.Is(err, syscall.ESRCH) {
+	switch err := t.kernel.watch(pid, true); {
+	case err == nil:
+		t.fold.watched(pid)
+	case !errors.Is(err, syscall.ESRCH):
 		t.fold.trackErr = true
 	}
 	// The end may have been read before the tree was known to be ours.
@@ -167,8 +172,8 @@ func (t *Tracker) run() {
 	defer close(t.done)
 	notes := make([]note, batch)
 	for {
-		n, err := t.kernel.poll(notes, t.timeout(time.Now()))
-		if !t.step(notes[:n], n < len(notes), err, time.Now()) {
+		n, drained, err := t.kernel.poll(notes, t.timeout(time.Now()))
+		if !t.step(notes[:n], drained, err, time.Now()) {
 			return
 		}
 	}
@@ -178,8 +183,8 @@ func (t *Tracker) run() {
 func (t *Tracker) timeout(now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.armed != nil {
-		return 0 // between two censuses all that is queued has to be read
+	if t.armed != nil || len(t.fold.young[1]) > 0 {
+		return 0 // between two censuses, or two looks at lanes, all that is queued has to be read
 	}
 	wait := time.Duration(-1)
 	sooner := func(d time.Duration) {
@@ -199,8 +204,7 @@ func (t *Tracker) timeout(now time.Time) time.Duration {
 	return wait
 }
 
-// step takes in what poll returned. drained says that nothing is queued any
-// more. It returns false when the loop has to end.
+// step takes in what poll returned. It returns false when the loop has to end.
 func (t *Tracker) step(notes []note, drained bool, err error, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -215,7 +219,7 @@ func (t *Tracker) step(notes []note, drained bool, err error, now time.Time) boo
 		for _, n := range notes {
 			t.fold.apply(n)
 		}
-		t.fold.turn()
+		t.fold.turn(drained)
 		if drained {
 			err = t.settle(now)
 		}

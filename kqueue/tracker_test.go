@@ -48,18 +48,24 @@ func (b *bench) turn() {
 	b.t.Helper()
 	notes := make([]note, 16)
 	for range 200 {
-		n, err := b.poll(notes, 0)
-		if !b.tracker.step(notes[:n], n < len(notes), err, b.now) {
-			b.t.Fatal("the loop has ended:", b.tracker.err)
-		}
-		b.collect()
+		b.step(notes)
 		wait := b.tracker.timeout(b.now)
-		if len(b.queue) == 0 && (wait < 0 || wait > retryMax) {
+		if b.queued() == 0 && (wait < 0 || wait > retryMax) {
 			return
 		}
 		b.now = b.now.Add(max(wait, 0) + 1)
 	}
 	b.t.Fatal("the loop does not come to rest")
+}
+
+// step is one round of the loop.
+func (b *bench) step(notes []note) {
+	b.t.Helper()
+	n, drained, err := b.poll(notes, 0)
+	if !b.tracker.step(notes[:n], drained, err, b.now) {
+		b.t.Fatal("the loop has ended:", b.tracker.err)
+	}
+	b.collect()
 }
 
 func (b *bench) collect() {
@@ -157,9 +163,11 @@ func TestStories(t *testing.T) {
 	t.Run("reported loss while main lives", func(t *testing.T) {
 		story(t, func(b *bench, main int) {
 			b.lose = 1
-			for b.alive(main); len(b.queue) != 2; { // a loss with neither note
-				b.fork(main)
+			for range lanes { // in all lanes, with neither note
+				b.post(0, note{pid: main, flags: noteTrackErr})
 			}
+			b.silent = 1
+			b.fork(main)
 			b.lose = 0
 			b.turn()
 			for _, pid := range b.alive(main) {
@@ -173,22 +181,29 @@ func TestStories(t *testing.T) {
 // empty early, always in the end, and the table is right after an audit.
 func TestRandomHistories(t *testing.T) {
 	for _, c := range []struct {
-		name                       string
-		lose, silent, repeat, swap float64
-		limit                      int
+		name                             string
+		lose, silent, repeat, swap, skew float64
+		spare                            bool
+		limit                            int
+		again                            float64
 	}{
-		{"faithful", 0, 0, 0, 0, 4000},
-		{"repeated", 0, 0, 0.5, 0, 4000},
-		{"swapped", 0, 0, 0, 0.3, 4000},
-		{"lossy", 0.2, 0, 0.2, 0.1, 4000},
-		{"silent", 0.2, 1, 0.2, 0.1, 4000},
-		{"few numbers", 0.1, 0.5, 0, 0, 150},
+		{"faithful", 0, 0, 0, 0, 0, false, 4000, 0},
+		{"repeated", 0, 0, 0.5, 0, 0, false, 4000, 0},
+		{"swapped", 0, 0, 0, 0.3, 0, false, 4000, 0},
+		{"skewed", 0, 0, 0.2, 0, 0.5, false, 4000, 0},
+		{"skewed, few numbers", 0, 0, 0, 0, 0.5, false, 150, 0.5},
+		{"lost by some lanes", 0.4, 1, 0.2, 0, 0.5, true, 4000, 0},
+		{"lost by some lanes, few numbers", 0.01, 1, 0, 0, 0, true, 150, 0.5},
+		{"lossy", 0.2, 0, 0.2, 0.1, 0.2, false, 4000, 0},
+		{"silent", 0.2, 1, 0.2, 0.1, 0.2, false, 4000, 0},
+		{"few numbers", 0.1, 0.5, 0, 0, 0.2, false, 150, 0.5},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for seed := range uint64(60) {
 				s := newSim(seed)
-				s.lose, s.silent, s.repeat, s.swap, s.limit = c.lose, c.silent, c.repeat, c.swap, c.limit
-				history(newBench(t, s), c.lose == 0)
+				s.lose, s.silent, s.repeat, s.swap, s.skew = c.lose, c.silent, c.repeat, c.swap, c.skew
+				s.spare, s.limit, s.again = c.spare, c.limit, c.again
+				history(newBench(t, s), c.lose == 0 || c.spare)
 			}
 		})
 	}
@@ -198,8 +213,11 @@ func history(b *bench, exact bool) {
 	b.t.Helper()
 	for range 300 {
 		b.randomAct()
-		if b.chance(0.3) {
+		switch {
+		case b.chance(0.2):
 			b.turn()
+		case b.chance(0.5):
+			b.step(make([]note, 16))
 		}
 	}
 	b.turn()
@@ -223,6 +241,12 @@ func history(b *bench, exact bool) {
 			b.t.Fatalf("tree %d is not called empty", tree.root)
 		}
 		b.account(tree, exact)
+	}
+	if told := b.count(Fork); exact && told != b.forks {
+		b.t.Fatalf("%d births, %d told", b.forks, told)
+	}
+	if told := b.count(Exec); told > b.execs || exact && b.skew == 0 && told == 0 {
+		b.t.Fatalf("%d programs, %d told", b.execs, told)
 	}
 	if len(b.procs) != 1 || len(b.tracker.fold.procs) != 0 || len(b.tracker.fold.trees) != 0 {
 		b.t.Fatalf("left: %d zombies, %d in the table, %d trees", len(b.procs)-1, len(b.tracker.fold.procs), len(b.tracker.fold.trees))
@@ -252,6 +276,18 @@ func (b *bench) randomAct() {
 	default:
 		b.exit(p.pid, 0)
 	}
+}
+
+// count is how many events of a kind were told.
+func (b *bench) count(kind Kind) (n int) {
+	for _, events := range b.events {
+		for _, e := range events {
+			if e.Kind == kind {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // account checks that every process of the tree came and went once.

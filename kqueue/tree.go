@@ -23,11 +23,10 @@ type Tree struct {
 	cmd     *exec.Cmd
 
 	// Guarded by Tracker.mu.
-	root      int  // pid of main; the kernel's name for the sub-tree
-	live      int  // processes that the notes say are alive
-	announced bool // the kernel's note about main's birth has been read
-	fate      fate
-	finished  bool
+	root     int // pid of main; the kernel's name for the sub-tree
+	live     int // processes that the notes say are alive
+	fate     fate
+	finished bool
 
 	mu    sync.Mutex // guards what follows
 	queue []Event
