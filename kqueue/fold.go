@@ -45,7 +45,7 @@ type fold struct {
 	// In two generations: of this batch of notes, or since all had been read, and
 	// of before.
 	graves [2][]*proc // the dead that are remembered
-	young  [2][]*proc // announced by some lanes, and not yet by all
+	young  [2][]*proc // act, and have not been announced by all lanes
 
 	partial []*proc // to be watched by number: the other lanes have lost the birth
 	strays  []int   // to be watched no more: the number may have been given away
@@ -82,8 +82,11 @@ func (f *fold) apply(n note) {
 		}
 		return // of one whose end the lane has told: to watch a zombie repeats it
 	}
-	if n.flags&noteExec != 0 && p.exec(n.lane) {
-		p.tree.put(Event{Kind: Exec, PID: n.pid})
+	if n.flags&noteExec != 0 {
+		f.acts(p)
+		if p.exec(n.lane) {
+			p.tree.put(Event{Kind: Exec, PID: n.pid})
+		}
 	}
 	if n.flags&noteExit != 0 {
 		f.death(p, n.lane, syscall.WaitStatus(n.data))
@@ -115,6 +118,7 @@ func (f *fold) birth(n note) {
 		f.hold(int(n.data), n)
 		return
 	}
+	f.acts(parent)
 	p := f.add(n.pid, parent.pid, parent.tree)
 	p.born.add(n.lane)
 	p.tree.put(Event{Kind: Fork, PID: p.pid, Parent: p.parent})
@@ -135,7 +139,6 @@ func (f *fold) root(pid int) *proc {
 func (f *fold) add(pid, parent int, tree *Tree) *proc {
 	p := &proc{pid: pid, parent: parent, tree: tree, older: f.procs[pid]}
 	f.procs[pid] = p
-	f.young[0] = append(f.young[0], p)
 	tree.live++
 	return p
 }

@@ -55,6 +55,7 @@ type proc struct {
 	told        int // the most in execs: a note may stand for several, an Event for one
 
 	dead     bool
+	acted    bool // a lane has told of its program or child: all have queued its birth
 	watched  bool // by number: its end is told also by lanes that have not announced it
 	missing  bool // the last census did not list it
 	deadKids bool // a child died, perhaps still a zombie, that it has to wait for
@@ -63,6 +64,15 @@ type proc struct {
 // whole reports whether there is nothing to be done for p to be followed by all
 // lanes.
 func (p *proc) whole() bool { return p.dead || p.watched || p.born == allLanes }
+
+// acts takes in that p runs: lanes which have not announced it soon have lost it.
+// Before that they may be about to, and to watch p then would watch it twice.
+func (f *fold) acts(p *proc) {
+	if !p.acted && !p.whole() {
+		f.young[0] = append(f.young[0], p)
+	}
+	p.acted = true
+}
 
 // exec reports whether a program that lane tells of has not been told of yet.
 // The lane that has told the most always tells of the next one.
@@ -190,14 +200,15 @@ func (f *fold) overdue(p *proc, lane int) {
 
 // turn is called after each batch of notes. drained says that it was the last:
 // all that had been queued when it was asked for has been read. Then the
-// dead of earlier batches are forgotten, and what lanes have not announced that
-// others had announced before they have lost.
+// dead of earlier batches are forgotten, and what acted in an earlier batch has
+// been lost by the lanes that have not announced it.
 func (f *fold) turn(drained bool) {
 	for i := range f.young {
 		f.young[i] = slices.DeleteFunc(f.young[i], (*proc).whole)
 	}
 	if drained {
 		f.partial = append(f.partial, f.young[1]...)
+		clear(f.young[1])
 		f.young = [2][]*proc{f.young[1][:0], f.young[0]}
 	}
 	if drained || len(f.graves[0]) >= maxGraves {

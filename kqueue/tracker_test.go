@@ -193,7 +193,7 @@ func TestRandomHistories(t *testing.T) {
 		{"skewed", 0, 0, 0.2, 0, 0.5, false, 4000, 0},
 		{"skewed, few numbers", 0, 0, 0, 0, 0.5, false, 150, 0.5},
 		{"lost by some lanes", 0.4, 1, 0.2, 0, 0.5, true, 4000, 0},
-		{"lost by some lanes, few numbers", 0.01, 1, 0, 0, 0, true, 150, 0.5},
+		{"lost by some lanes, few numbers", 0.2, 1, 0, 0, 0.5, true, 150, 0},
 		{"lossy", 0.2, 0, 0.2, 0.1, 0.2, false, 4000, 0},
 		{"silent", 0.2, 1, 0.2, 0.1, 0.2, false, 4000, 0},
 		{"few numbers", 0.1, 0.5, 0, 0, 0.2, false, 150, 0.5},
