@@ -14,9 +14,13 @@
 // seen.
 //
 // A note is what the kernel posts about one process. Notes can be merged,
-// repeated, and lost: silently when two threads of one process fork at the same
-// time, and with NOTE_TRACKERR when memory is short. They are a prompt, never a
-// proof. The proof is the census, the kernel's own list of the reaper's
+// repeated, and lost: with NOTE_TRACKERR when memory is short, and silently when
+// threads of one process fork at the same time. Since one kqueue loses a fork out
+// of a thousand of those, several follow every process, the lanes, and all but
+// never does a fork escape them all: more threads than there are lanes must be in
+// the same few instructions of the kernel, for one process.
+//
+// Notes are a prompt, never a proof. The proof is the census, the kernel's own list of the reaper's
 // descendants (PROC_REAP_GETPIDS), in which each one carries the number of the
 // child of ours that it hangs from. A tree is reported empty only after a census
 // has listed nothing alive in it and every zombie has been waited for, so that a
@@ -41,7 +45,7 @@
 // status is in its Exit event; cmd.ProcessState is set once Next has returned
 // io.EOF.
 //
-// Two forks at once in the tracking process itself can lose one of them
+// Many forks at once in the tracking process itself can lose one of them
 // (sys/kern/kern_event.c, knote_fork passes over a note in flux), and Go forks in
 // parallel on FreeBSD. Start holds a lock of its own; start nothing in this
 // process by other means. Children started otherwise are left alone: they are

@@ -214,6 +214,23 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
+// Threads that fork at the same time hide children from one kqueue, not from all.
+func TestEveryForkIsTold(t *testing.T) {
+	if testing.Short() {
+		t.Skip("20,000 forks")
+	}
+	_, start := tracker(t)
+	t.Setenv("XC_TEST_FORKS", "20000") // for the oracle's patience
+	const want = 4*5000 + 1
+	r := kqueuetest.Go(t, start, "threads", "4", "5000", "exit")
+	r.End()
+	for _, kind := range []kqueue.Kind{kqueue.Fork, kqueue.Exit} {
+		if n := r.Count(kind); n != want {
+			t.Errorf("%v was told %d times, want %d", kind, n, want)
+		}
+	}
+}
+
 // What somebody else in the process starts is theirs to wait for.
 func TestOthersChildren(t *testing.T) {
 	_, start := tracker(t)

@@ -160,6 +160,9 @@ func (f *fold) subject(pid, lane int) *proc {
 // forker returns the process that lane means by pid, the parent in a birth. Its
 // end may have overtaken that: it is told where a program of it was queued.
 func (f *fold) forker(pid, lane int) *proc {
+	if p := f.subject(pid, lane); p != nil {
+		return p
+	}
 	for p := f.procs[pid]; p != nil; p = p.older {
 		if p.born.has(lane) {
 			return p

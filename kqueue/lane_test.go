@@ -128,8 +128,9 @@ func TestLanes(t *testing.T) {
 				m.birth(lane, 4, 2)
 				m.birth(lane, 3, 2)
 			}
-			m.birth(0, 3, 4)
-			m.birth(1, 3, 4)
+			for lane := range lanes {
+				m.birth(lane, 3, 4)
+			}
 		}, "fork 4 of 2, fork 3 of 2, fork 3 of 4, lost 3"},
 		{"two programs, one note in the first lane", func(m *merge) {
 			m.exec(0, 2)
@@ -161,7 +162,7 @@ func TestLanes(t *testing.T) {
 		{"a birth after the end of the parent", func(m *merge) {
 			for lane := range lanes {
 				m.apply(note{lane: lane, pid: 2, flags: noteExec | noteExit})
-				m.turn(true)
+				m.turn(false)
 				m.birth(lane, 3, 2)
 			}
 		}, "exec 2, exit 2 status 0, fork 3 of 2"},

@@ -28,7 +28,7 @@ func forks(t testing.TB) int { return number(t, "XC_TEST_FORKS", 1000) }
 func live(t testing.TB) int { return number(t, "XC_TEST_LIVE", 400) }
 
 // Many short lives from several threads, without exec: the end is told once, and
-// each life by its birth and its end.
+// each life by its birth and its end, if any is.
 func testStorm(t *testing.T, start Start) {
 	const threads = 4
 	each := forks(t) / threads
@@ -36,10 +36,10 @@ func testStorm(t *testing.T, start Start) {
 	r := Go(t, start, "threads", strconv.Itoa(threads), strconv.Itoa(each), "exit")
 	r.wantExit(0)
 	took := time.Since(begin)
-	forks, lost, exits := r.Count(kqueue.Fork), r.Count(kqueue.Lost), r.Count(kqueue.Exit)
 	t.Logf("%d forks in %v; %s", threads*each, took.Round(time.Millisecond), r.told())
-	if forks > threads*each+1 || exits > forks+lost || exits < forks-lost {
-		t.Error("births and ends do not match")
+	want := threads*each + 1
+	if forks, exits := r.Count(kqueue.Fork), r.Count(kqueue.Exit); len(r.Events()) > 0 && (forks != want || exits != want) {
+		t.Errorf("%d births and %d ends are told of %d", forks, exits, want)
 	}
 }
 
