@@ -15,14 +15,14 @@
 //
 // A note is what the kernel posts about one process. Notes can be merged,
 // repeated, and lost: with NOTE_TRACKERR when memory is short, and silently when
-// threads of one process fork at the same time. Since one kqueue loses a fork out
-// of a thousand of those, several follow every process, the lanes, and all but
-// never does a fork escape them all: more threads than there are lanes must be in
-// the same few instructions of the kernel, for one process.
+// threads of one process fork at the same time. One kqueue can so lose a fork out
+// of a thousand; therefore three follow every process, the lanes. To escape them
+// all a fork needs more threads of its process than that in the same few
+// instructions of the kernel.
 //
-// Notes are a prompt, never a proof. The proof is the census, the kernel's own list of the reaper's
-// descendants (PROC_REAP_GETPIDS), in which each one carries the number of the
-// child of ours that it hangs from. A tree is reported empty only after a census
+// Notes are a prompt, never a proof. The proof is the census, the kernel's own
+// list of the reaper's descendants (PROC_REAP_GETPIDS), in which each one carries
+// the number of the child of ours that it hangs from. A tree is reported empty only after a census
 // has listed nothing alive in it and every zombie has been waited for, so that a
 // jail they lived in is free to go.
 //

@@ -13,8 +13,10 @@ import (
 // followed (kern_event.c, knote_fork). A thread holds one note at a time and looks
 // for the first that is free under the process lock. So with a note in each of n
 // lanes none is lost while no more than n threads of one process are in
-// knote_fork at once. That needs as many processors, or a thread that loses its
-// processor in there.
+// knote_fork at once. More need as many processors, or threads that lose theirs in
+// there. On two processors, with four threads that do nothing but fork, one lane
+// loses up to one fork in a thousand, and two have lost none of 90,000. The third
+// is for machines with more processors; it costs less than can be measured.
 //
 // What one lane tells of one number is in order: a birth (perhaps repeated),
 // programs, the end. Between lanes there is none but this: all of them have
@@ -27,7 +29,7 @@ import (
 //     has not, if number and parent are the same;
 //   - of a process that has ended nothing more is told once all lanes have been
 //     read to where they were when its end was known.
-const lanes = 2
+const lanes = 3
 
 // laneSet is a set of lanes.
 type laneSet uint8
@@ -39,8 +41,9 @@ func (s laneSet) has(lane int) bool { return s&(1<<lane) != 0 }
 func (s *laneSet) add(lane int) { *s |= 1 << lane }
 
 // maxGraves bounds the dead that are remembered while the lanes cannot be read
-// as fast as they fill: two megabytes. They are read at the same pace, so that
-// what the faster one has told is not forgotten before the slower one tells it.
+// as fast as they fill, in each of two generations: two megabytes. Lanes are read
+// at the same pace, so that what the faster one has told is not forgotten before
+// the slower one tells it.
 const maxGraves = 1 << 13
 
 // proc is a process that a lane or a census has told of. It is remembered after
