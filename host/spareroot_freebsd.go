@@ -194,9 +194,9 @@ func (h *Host) sweepRoots(ctx context.Context, known map[string]bool) error {
 		_, taken := known[id]
 		switch {
 		case h.isSpare(id) || !idRule.MatchString(id): // a container that ended during recovery had it made
-		case taken || h.datas == nil:
+		case taken:
 			err = errors.Join(err, h.unmark(id))
-		default:
+		case h.datas != nil: // else it is kept for when the datasets are configured again
 			err = errors.Join(err, h.removeSpareRoot(ctx, id))
 		}
 	}
