@@ -10,13 +10,10 @@ import (
 	"strings"
 )
 
-// Leftovers lists what on this host carries the engine's tag or lives in its
-// directories, and belongs to none of the given containers. Names are of the
-// form "kind name".
-func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
+func (h *Host) leftovers(ids map[string]bool) ([]string, error) {
 	var left []string
 	add := func(kind, name, id string) {
-		if !ids[id] && h.spareOf(id) == nil {
+		if !ids[id] {
 			left = append(left, kind+" "+name)
 		}
 	}

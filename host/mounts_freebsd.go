@@ -318,19 +318,10 @@ func (h *Host) removeMounts(_ context.Context, t thing) error {
 	return nil
 }
 
-// Leftovers lists what on this host carries the engine's tag or lives in its
-// directories, and belongs to none of the given containers. Names are of the
-// form "kind name".
-func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
-	h.spares.mu.Lock() // what is kept ready does not come or go meanwhile
-	defer h.spares.mu.Unlock()
-	spare := ""
-	if s := h.spares.now; s != nil {
-		spare = s.id
-	}
+func (h *Host) leftovers(ids map[string]bool) ([]string, error) {
 	var left []string
 	add := func(kind, name, id string) {
-		if !ids[id] && (id == "" || id != spare) {
+		if !ids[id] {
 			left = append(left, kind+" "+name)
 		}
 	}

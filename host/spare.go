@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -214,6 +215,21 @@ func (h *Host) closeSpare() {
 	if h.spares.now != nil {
 		h.dropSpareLocked(h.spares.now)
 	}
+}
+
+// Leftovers lists what on this host carries the engine's tag or lives in its
+// directories, and belongs to none of the given containers. Names are of the
+// form "kind name". What is kept ready is not among it; it does not come or go
+// meanwhile.
+func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
+	h.spares.mu.Lock()
+	defer h.spares.mu.Unlock()
+	known := map[string]bool{}
+	maps.Copy(known, ids)
+	if s := h.spares.now; s != nil {
+		known[s.id] = true
+	}
+	return h.leftovers(known)
 }
 
 func (h *Host) sparePath(id string) string {
