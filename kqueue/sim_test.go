@@ -171,25 +171,30 @@ func (s *sim) exists(root int) int {
 }
 
 func (s *sim) poll(notes []note, _ time.Duration) (n int, drained bool, err error) {
+	drained = true
 	for lane := range lanes {
-		n += s.read(lane, notes[n:][:len(notes)/lanes])
+		k, all := s.read(lane, notes[n:][:len(notes)/lanes])
+		n += k
+		drained = drained && all
 	}
-	return n, s.queued() == 0, nil
+	return n, drained, nil
 }
 
-// read reads from a lane. Notes about different processes may be swapped.
-func (s *sim) read(lane int, notes []note) int {
+// read reads from a lane. Notes about different processes may be swapped. As with
+// kevent(2), only a lane that gives fewer notes than it is asked for is known to
+// hold no more.
+func (s *sim) read(lane int, notes []note) (n int, all bool) {
 	if s.chance(s.skew) {
 		notes = notes[:s.rng.IntN(len(notes))]
 	}
-	n := copy(notes, s.queue[lane])
+	n = copy(notes, s.queue[lane])
 	s.queue[lane] = slices.Delete(s.queue[lane], 0, n)
 	for i := 1; i < n; i++ {
 		if notes[i].pid != notes[i-1].pid && s.chance(s.swap) {
 			notes[i], notes[i-1] = notes[i-1], notes[i]
 		}
 	}
-	return n
+	return n, n < len(notes)
 }
 
 func (s *sim) wake() error  { return nil }

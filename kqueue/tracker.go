@@ -21,7 +21,8 @@ const (
 // kernel is what a Tracker needs of the system. Only poll blocks.
 type kernel interface {
 	// poll waits for notes; a negative timeout waits for ever, wake ends it. drained
-	// says that all have been read which any lane held when poll was called.
+	// says that all have been read which any lane held when poll was called. It may
+	// be false although they have: a lane that gave all it was asked for may be empty.
 	poll(notes []note, timeout time.Duration) (n int, drained bool, err error)
 	wake() error
 	// watch arms (or disarms) a note for a process in all lanes: ESRCH if there is
@@ -50,6 +51,7 @@ type Tracker struct {
 	err    error // why the loop ended, if it was not Close
 
 	// Of the loop alone.
+	more    bool          // the lanes have to be read on before settle may act
 	armed   map[int]bool  // watched by the reconciliation under way; nil if none is
 	sweepAt time.Time     // when zombies are looked for; zero: nobody needs it
 	auditAt time.Time     // when the table is compared with a census
@@ -183,8 +185,10 @@ func (t *Tracker) run() {
 func (t *Tracker) timeout(now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.armed != nil || len(t.fold.young[1]) > 0 {
-		return 0 // between two censuses, or two looks at lanes, all that is queued has to be read
+	if t.more || t.armed != nil || len(t.fold.young[1]) > 0 {
+		// All that is queued has to be read before settle acts, and between two
+		// censuses or two looks at lanes.
+		return 0
 	}
 	wait := time.Duration(-1)
 	sooner := func(d time.Duration) {
@@ -220,6 +224,7 @@ func (t *Tracker) step(notes []note, drained bool, err error, now time.Time) boo
 			t.fold.apply(n)
 		}
 		t.fold.turn(drained)
+		t.more = !drained
 		if drained {
 			err = t.settle(now)
 		}
