@@ -12,7 +12,8 @@ type Kind uint8
 const (
 	// Fork: PID was born to Parent. The first event of a tree is the Fork of main.
 	Fork Kind = iota + 1
-	// Exec: PID runs another program now.
+	// Exec: PID runs another program now. Programs that follow each other closely
+	// may be told as one. One may be told twice.
 	Exec
 	// Exit: PID has ended with Status. It may not have been waited for yet.
 	Exit

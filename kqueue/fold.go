@@ -34,7 +34,12 @@ type held struct {
 //
 // The kernel repeats notes: the one-shot NOTE_CHILD note of a child keeps
 // NOTE_TRACK (kern_event.c, filt_procattach), so that a child which forks before
-// that note has been read announces its own child twice.
+// that note has been read announces its own child twice. That has two notes in
+// the lane then, and the second only tracks; but to watch it by number turns the
+// newest, which may be the second, into one that tells its next program or end as
+// well. An end told twice is one. A program told twice cannot be told from two.
+// Nor can the second note be taken out before: EV_DELETE may hit the first, with
+// a program or an end that has not been read.
 type fold struct {
 	self    int
 	tracker *Tracker
