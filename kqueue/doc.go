@@ -22,9 +22,9 @@
 //
 // Notes are a prompt, never a proof. The proof is the census, the kernel's own
 // list of the reaper's descendants (PROC_REAP_GETPIDS), in which each one carries
-// the number of the child of ours that it hangs from. A tree is reported empty only after a census
-// has listed nothing alive in it and every zombie has been waited for, so that a
-// jail they lived in is free to go.
+// the number of the child of ours that it hangs from. A tree is reported empty
+// only after a census has listed nothing alive in it and every zombie has been
+// waited for, so that a jail they lived in is free to go.
 //
 // # One story
 //

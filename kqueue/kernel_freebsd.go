@@ -145,6 +145,8 @@ func (q *queue) wake() error {
 	return change(q.lanes[0], unix.Kevent_t{Filter: unix.EVFILT_USER, Fflags: unix.NOTE_TRIGGER})
 }
 
+// watch asks all lanes. The process may end meanwhile: ESRCH of one lane does not
+// hide what another failed for.
 func (q *queue) watch(pid int, on bool) error {
 	ev := unix.Kevent_t{Ident: uint64(pid), Filter: unix.EVFILT_PROC, Fflags: trackFlags, Flags: unix.EV_ADD}
 	if !on {
@@ -152,7 +154,7 @@ func (q *queue) watch(pid int, on bool) error {
 	}
 	var failed error
 	for _, kq := range q.lanes {
-		if err := change(kq, ev); err != nil {
+		if err := change(kq, ev); err != nil && (failed == nil || failed == unix.ESRCH) {
 			failed = err
 		}
 	}

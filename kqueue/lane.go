@@ -96,9 +96,9 @@ func (p *proc) follow() {
 	p.watched = true
 }
 
-// watched says that the process which has the number pid, if it is known, is
+// follow says that the process which has the number pid, if it is known, is
 // watched by number in all lanes.
-func (f *fold) watched(pid int) {
+func (f *fold) follow(pid int) {
 	if p := f.living(pid); p != nil {
 		p.follow()
 	}

@@ -153,7 +153,7 @@ func TestLanes(t *testing.T) {
 		{"a program after the other lane has lost the birth and it is watched", func(m *merge) {
 			m.birth(0, 3, 2)
 			m.exec(0, 3)
-			m.watched(3)
+			m.follow(3)
 			m.exec(1, 3)
 			m.exec(0, 3)
 			m.exit(1, 3, 7)
@@ -202,7 +202,7 @@ func TestStartGetsANumberAgain(t *testing.T) {
 	m.birth(0, 3, 2)
 	m.starting = true
 	tree := m.claim(3)
-	m.watched(3)
+	m.follow(3)
 	m.exit(0, 3, 1)
 	m.birth(0, 3, simSelf)
 	for lane := 1; lane < lanes; lane++ {
@@ -261,7 +261,7 @@ func TestLostInOneLane(t *testing.T) {
 func TestStrayThatIsFollowed(t *testing.T) {
 	m := newMerge()
 	m.birth(0, 3, 2)
-	m.watched(3)
+	m.follow(3)
 	m.exit(0, 3, 0)
 	for lane := range lanes {
 		m.birth(lane, 3, 2)

@@ -66,7 +66,7 @@ func (t *Tracker) reconcile() error {
 		switch err := t.kernel.watch(pid, true); {
 		case err == nil:
 			t.armed[pid] = true
-			t.fold.watched(pid)
+			t.fold.follow(pid)
 		case errors.Is(err, syscall.ESRCH): // has ended, or is not quite born
 		default:
 			return fmt.Errorf("watch process %d: %w", pid, err)

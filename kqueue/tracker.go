@@ -125,7 +125,7 @@ func (t *Tracker) launch(spawn func() (int, error), cmd *exec.Cmd) (*Tree, error
 	// Should its birth have been lost all the same, at least its end is told.
 	switch err := t.kernel.watch(pid, true); {
 	case err == nil:
-		t.fold.watched(pid)
+		t.fold.follow(pid)
 	case !errors.Is(err, syscall.ESRCH):
 		t.fold.trackErr = true
 	}
