@@ -5,7 +5,8 @@
 // chain's, and exists when its snapshot @frozen does: that snapshot is the
 // commit, anything without it is debris. A container's root is a clone of a
 // chain's snapshot below Containers. Nothing is promoted, nothing is destroyed
-// with its clones. All names begin with the engine's tag:
+// with its clones; snapshots that others make go with what they are of. All names
+// begin with the engine's tag:
 //
 //	tank/images/t3qk5z-6c3b…            a chain, by its chain id
 //	tank/images/t3qk5z-6c3b…@frozen     … complete
@@ -184,8 +185,8 @@ func (s *Store) Create(ctx context.Context, id, chain string) error {
 	return s.ZFS.Clone(ctx, from+frozen, s.Container(id), nil)
 }
 
-// Remove destroys the root of a container, which must not be mounted. Removing
-// one that is not there succeeds.
+// Remove destroys the root of a container, which must not be mounted, and its
+// snapshots. Removing one that is not there succeeds.
 func (s *Store) Remove(ctx context.Context, id string) error {
 	if id == "" || strings.ContainsAny(id, "/@ ") {
 		return fmt.Errorf("remove root %q: %w", id, fs.ErrInvalid)
@@ -197,7 +198,8 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 // jail that is dying holds its root.
 const destroyTime = 15 * time.Second
 
-// destroy destroys a dataset, waiting while it is busy.
+// destroy destroys a dataset with the snapshots that are not ours, waiting while it
+// is busy.
 func (s *Store) destroy(ctx context.Context, name string) error {
 	deadline := time.Now().Add(destroyTime)
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
@@ -208,12 +210,33 @@ func (s *Store) destroy(ctx context.Context, name string) error {
 		if !errors.Is(err, syscall.EBUSY) || time.Now().After(deadline) {
 			return err
 		}
+		if err := s.destroySnapshots(ctx, name); err != nil {
+			return err
+		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return errors.Join(err, ctx.Err())
 		}
 	}
+}
+
+// destroySnapshots destroys the snapshots that somebody has made of a dataset: those
+// who make them of a whole pool, every hour, do not look whose it is. One that is
+// held or has clones is not destroyed: somebody wants it.
+func (s *Store) destroySnapshots(ctx context.Context, name string) error {
+	all, err := s.ZFS.List(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, d := range all {
+		if of, _, ok := strings.Cut(d.Name, "@"); ok && of == name && d.Name != name+frozen {
+			if derr := s.ZFS.Destroy(ctx, d.Name); !errors.Is(derr, fs.ErrNotExist) {
+				err = errors.Join(err, derr)
+			}
+		}
+	}
+	return err
 }
 
 // Sweep removes the debris of drafts and looks.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -204,5 +205,52 @@ func BenchmarkAmongChains(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+	}
+}
+
+// Somebody makes snapshots of the whole pool.
+func TestIntegrationSnapshotsOfOthers(t *testing.T) {
+	s := open(t)
+	ctx := t.Context()
+	if err := begin(t, s, 0, "").Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Create(ctx, "c1", chain(0).String()); err != nil {
+		t.Fatal(err)
+	}
+	root := s.Container("c1")
+	snapshot := func(name string) {
+		t.Helper()
+		if err := s.ZFS.Snapshot(ctx, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	snapshot(root + "@hourly")
+	snapshot(root + "@daily")
+	if err := s.ZFS.Clone(ctx, root+"@daily", s.Containers+"/kept", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(ctx, "c1"); !errors.Is(err, syscall.EBUSY) {
+		t.Errorf("removed with a snapshot that has a clone: %v", err)
+	}
+	if there, err := s.ZFS.Exists(ctx, root+"@daily"); err != nil || !there {
+		t.Errorf("what had a clone: %v, %v", there, err)
+	}
+	if err := s.ZFS.Destroy(ctx, s.Containers+"/kept"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(ctx, "c1"); err != nil {
+		t.Error(err)
+	}
+	if there, err := s.ZFS.Exists(ctx, root); err != nil || there {
+		t.Errorf("after its removal: %v, %v", there, err)
+	}
+	name := s.Images + "/t-" + chain(0).Encoded()
+	snapshot(name + "@hourly")
+	if err := s.Delete(ctx, chain(0)); err != nil {
+		t.Error(err)
+	}
+	if there, err := s.ZFS.Exists(ctx, name); err != nil || there {
+		t.Errorf("after its removal: %v, %v", there, err)
 	}
 }
