@@ -131,7 +131,17 @@ func unmount(dir string) error {
 	if err != nil {
 		return err
 	}
-	return st.Unmount(true)
+	return forceUnmount(st)
+}
+
+// forceUnmount unmounts m whoever uses it. Of ZFS it makes it read-only first:
+// zfs_umount then waits for what was written into it (zil_close), and not for three
+// transaction groups of the whole pool (zfsvfs_teardown, txg_wait_synced).
+func forceUnmount(m mount.Status) error {
+	if m.Type == "zfs" && !slices.Contains(m.Options, "ro") {
+		_ = m.Update(append(m.Options, "ro")...) // else it takes longer
+	}
+	return m.Unmount(true)
 }
 
 // Table does the undos of this host.

@@ -304,7 +304,7 @@ func (h *Host) removeMounts(_ context.Context, t thing) error {
 	}
 	for _, m := range slices.Backward(list) {
 		if m.Path == t.Path || strings.HasPrefix(m.Path, t.Path+"/") {
-			if err := m.Unmount(true); err != nil {
+			if err := forceUnmount(m); err != nil {
 				return err
 			}
 		}

@@ -23,6 +23,7 @@
 package mount
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -48,6 +49,12 @@ type FSID [2]int32
 
 // String is the form that unmount(2) takes with MNT_BYFSID.
 func (id FSID) String() string { return fmt.Sprintf("FSID:%d:%d", id[0], id[1]) }
+
+// bytes are an fsid_t in memory.
+func (id FSID) bytes() []byte {
+	b := binary.NativeEndian.AppendUint32(nil, uint32(id[0]))
+	return binary.NativeEndian.AppendUint32(b, uint32(id[1]))
+}
 
 // Error is a mount that failed, or an unmount.
 type Error struct {
@@ -165,6 +172,20 @@ func (s Status) Unmount(force bool) error {
 		e.Path = s.Path
 	}
 	return err
+}
+
+// Update gives this mount other options, as mount -u does: flags that are not named
+// are taken away. It is found by its path, and fs.ErrNotExist says that this leads to
+// another mount by now (vfs_mount.c, vfs_domount_update). EINVAL says that there is
+// none, or that the kernel or the type has no such option.
+func (s Status) Update(options ...string) error {
+	e := s.Entry
+	e.Options = options
+	pairs, err := e.encode()
+	if err != nil {
+		return err
+	}
+	return nmount(e.Path, append(pairs, pair{"update", nil}, pair{"fsid", s.ID.bytes()}))
 }
 
 // List returns what is mounted, oldest first: unmount in reverse. In a jail it

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"testing"
 )
@@ -136,6 +138,88 @@ func TestIntegrationTypes(t *testing.T) {
 			}
 			if s, err := At(c.e.Path); err != nil || s.Type != c.e.Type {
 				t.Errorf("%+v, %v", s, err)
+			}
+		})
+	}
+}
+
+// testDataset makes a file system of ZFS.
+func testDataset(t *testing.T) string {
+	t.Helper()
+	parent := os.Getenv("XC_TEST_DATASET")
+	if parent == "" {
+		t.Skip("needs ZFS: name a dataset for tests in XC_TEST_DATASET")
+	}
+	name := parent + "/xc-mount-" + strconv.Itoa(os.Getpid())
+	if out, err := exec.Command("zfs", "create", "-o", "mountpoint=none", name).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("zfs", "destroy", name).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	return name
+}
+
+func TestIntegrationUpdate(t *testing.T) {
+	requireRoot(t)
+	for _, kind := range []string{"tmpfs", "zfs"} {
+		t.Run(kind, func(t *testing.T) {
+			e := Entry{Type: kind, Options: []string{"noatime", "nosuid"}}
+			if kind == "zfs" {
+				e.From = testDataset(t)
+			}
+			e.Path = dirs(t, "m")[0]
+			mounted(t, e)
+			before, err := At(e.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			writer, err := os.Create(filepath.Join(e.Path, "open"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer writer.Close()
+			err = before.Update(append(before.Options, "ro")...)
+			if kind == "tmpfs" { // who writes keeps it
+				if !errors.Is(err, syscall.EBUSY) {
+					t.Fatalf("with a file open for writing: %v", err)
+				}
+				writer.Close()
+				err = before.Update(append(before.Options, "ro")...)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := At(e.Path)
+			if err != nil || after.ID != before.ID || !slices.Equal(slices.Sorted(slices.Values(after.Options)), slices.Sorted(slices.Values(append(before.Options, "ro")))) {
+				t.Errorf("before %+v, after %+v, %v", before, after, err)
+			}
+			if err := os.WriteFile(filepath.Join(e.Path, "f"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
+				t.Errorf("write: %v", err)
+			}
+			if err := after.Update("noatime"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(e.Path, "f"), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+			mounted(t, Entry{Type: "tmpfs", Path: e.Path})
+			if err := after.Update("ro"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("of what another covers: %v", err)
+			}
+			if s, err := At(e.Path); err != nil || slices.Contains(s.Options, "ro") {
+				t.Errorf("the other has become %+v, %v", s, err)
+			}
+			if err := Unmount(e.Path, false); err != nil {
+				t.Fatal(err)
+			}
+			if err := after.Unmount(true); err != nil {
+				t.Fatal(err)
+			}
+			if err := after.Update("ro"); err == nil {
+				t.Error("what is not mounted was updated")
 			}
 		})
 	}
