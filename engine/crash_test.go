@@ -39,6 +39,8 @@ type crashJob struct {
 	Dataset string // which it is lent
 
 	Channel string // make and remove a channel instead
+
+	Spare bool // it has what was kept ready
 }
 
 const crashEnv = "XC_TEST_CRASH"
@@ -54,8 +56,13 @@ func crashHelper() bool {
 		panic(err)
 	}
 	var n atomic.Int64
+	var armed atomic.Bool
+	armed.Store(!job.Spare)
 	c := config(job.Dir)
 	c.Trace = func(point string) {
+		if !armed.Load() {
+			return
+		}
 		switch i := n.Add(1); {
 		case job.Kill == 0:
 			fmt.Println(point)
@@ -65,6 +72,10 @@ func crashHelper() bool {
 		}
 	}
 	e, err := engine.Open(context.Background(), c)
+	if err == nil && job.Spare {
+		err = crashSpare(e, c)
+		armed.Store(true)
+	}
 	if err == nil {
 		err = crashLife(e, job)
 	}
@@ -132,6 +143,38 @@ func crashLife(e *engine.Engine, job crashJob) error {
 		return err
 	}
 	return e.RemoveNetwork(ctx, crashNetwork.Name)
+}
+
+// crashSpare has a run loop kept ready, and on ZFS a root.
+func crashSpare(e *engine.Engine, c engine.Config) error {
+	ctx := context.Background()
+	for range 2 {
+		c, err := e.CreateContainer(ctx, api.ContainerSpec{Image: "root", Command: []string{"true"}})
+		if err == nil {
+			err = e.StartContainer(ctx, c.ID, api.StartOptions{})
+		}
+		if err == nil {
+			_, err = e.WaitContainer(ctx, c.ID, api.WaitOptions{})
+		}
+		if err == nil {
+			err = e.RemoveContainer(ctx, c.ID, api.RemoveOptions{})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		loops, _ := filepath.Glob(filepath.Join(c.RunDir, "spare-*.sock"))
+		marks, _ := filepath.Glob(filepath.Join(c.StateDir, "spare-*")) // of what is ready, and of the next one
+		if len(loops) == 1 && (c.ContainerDataset == "" || len(marks) == 2) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("nothing is ready: %q, %q", loops, marks)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // crashNetwork has one address of IPv4, so that whoever takes it shows that
@@ -216,10 +259,16 @@ func checkHost(t *testing.T, before string) {
 	}
 }
 
-func TestIntegrationCrashAtEveryPoint(t *testing.T) {
-	dir := crashDir(t)
+func TestIntegrationCrashAtEveryPoint(t *testing.T) { crashAtEveryPoint(t, crashJob{}) }
+
+// Of a container that has what was kept ready, which is in no journal.
+func TestIntegrationCrashWithSpare(t *testing.T) { crashAtEveryPoint(t, crashJob{Spare: true}) }
+
+func crashAtEveryPoint(t *testing.T, job crashJob) {
+	job.Dir = crashDir(t)
+	dir := job.Dir
 	before := hostState(t)
-	points := crashPoints(t, crashJob{Dir: dir})
+	points := crashPoints(t, job)
 	e := openEngine(t, dir, nil)
 	checkLife(t, happened(t, e, api.EventOptions{Filters: []string{"container=c"}}))
 	told := *lastEvent(t, e)
@@ -229,7 +278,8 @@ func TestIntegrationCrashAtEveryPoint(t *testing.T) {
 			continue
 		}
 		t.Run(strconv.Itoa(i+1)+" "+point, func(t *testing.T) {
-			if _, killed := runCrashJob(t, crashJob{Dir: dir, Kill: i + 1}); !killed {
+			job.Kill = i + 1
+			if _, killed := runCrashJob(t, job); !killed {
 				t.Fatal("the process was not killed: the points are not the same each time")
 			}
 			e := openEngine(t, dir, nil)
@@ -238,7 +288,7 @@ func TestIntegrationCrashAtEveryPoint(t *testing.T) {
 			if err := e.RemoveContainer(t.Context(), "c", api.RemoveOptions{Force: true}); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Error(err)
 			}
-			checkLife(t, happened(t, e, api.EventOptions{After: &told}))
+			checkLife(t, happened(t, e, api.EventOptions{After: &told, Filters: []string{"container=c"}}))
 			told = *lastEvent(t, e)
 		})
 	}

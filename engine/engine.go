@@ -115,7 +115,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	e.host, err = host.Open(ctx, host.Config{
 		Tag: e.db.Tag(), StateDir: e.cfg.StateDir, RunDir: e.cfg.RunDir, SitesDir: e.sitesDir(),
 		ImageDataset: e.cfg.ImageDataset, ContainerDataset: e.cfg.ContainerDataset, VolumeDataset: e.cfg.VolumeDataset,
-		DevfsOffset: e.cfg.DevfsOffset, RootFiles: []string{hostsFile, resolvFile}, RunLoop: e.cfg.RunLoop,
+		DevfsOffset: e.cfg.DevfsOffset, RootFiles: []string{hostsFile, resolvFile}, RunLoop: e.cfg.RunLoop, Report: e.cfg.Report,
 	})
 	if err != nil {
 		return err

@@ -69,6 +69,13 @@ func (e *Engine) recover(ctx context.Context) error {
 	}
 	err = group.Wait() // always nil
 	e.tellAll()
+	e.mu.Lock()
+	for _, c := range all {
+		if e.containers[c.id] == nil {
+			delete(ids, c.id) // nothing is its own any more
+		}
+	}
+	e.mu.Unlock()
 	running := map[string]bool{}
 	for id := range ids {
 		pending, perr := e.site(id).Run.Pending(ctx)
@@ -78,7 +85,10 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return e.host.Sweep(ctx, running)
+	if err := e.host.Sweep(ctx, running); err != nil {
+		e.cfg.Report(fmt.Errorf("sweep: %w", err))
+	}
+	return nil
 }
 
 // recoverContainer brings one container in order. Nobody else has it yet.
@@ -93,7 +103,15 @@ func (e *Engine) recoverContainer(ctx context.Context, c *container) error {
 	st, _ := c.get()
 	switch st.Phase {
 	case phaseCreating:
-		if err := e.site(c.id).Unwind(ctx); err != nil {
+		// The root may have been there before the journal could tell (it was kept
+		// ready), or be more durable than that (after a power cut).
+		s := e.site(c.id)
+		for _, held := range e.holdSteps(c) {
+			if err := s.Held.Push(ctx, held.Undo); err != nil {
+				return err
+			}
+		}
+		if err := s.Unwind(ctx); err != nil {
 			return err
 		}
 		return e.forget(ctx, c)

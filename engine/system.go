@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -79,10 +80,32 @@ func (e *Engine) InspectContainer(ctx context.Context, name string) (api.Contain
 // directories and belongs to no container and no volume: nothing, unless
 // something failed.
 func (e *Engine) Leftovers(ctx context.Context) ([]string, error) {
-	records, err := e.db.Containers(ctx)
+	known, err := e.ids(ctx)
 	if err != nil {
 		return nil, err
 	}
+	left, err := e.host.Leftovers(known)
+	for err == nil && len(left) > 0 {
+		var ids map[string]bool
+		if ids, err = e.ids(ctx); err != nil {
+			break
+		}
+		before := len(known)
+		if maps.Copy(known, ids); len(known) == before {
+			break
+		}
+		left, err = e.host.Leftovers(known) // it may have been of a container made meanwhile
+	}
+	if err != nil {
+		return nil, err
+	}
+	volumes, err := e.leftVolumes(ctx)
+	return append(left, volumes...), err
+}
+
+// ids are those of all containers and networks there are.
+func (e *Engine) ids(ctx context.Context) (map[string]bool, error) {
+	records, err := e.db.Containers(ctx)
 	ids := map[string]bool{}
 	for _, r := range records {
 		ids[r.ID] = true
@@ -90,10 +113,5 @@ func (e *Engine) Leftovers(ctx context.Context) ([]string, error) {
 	for _, n := range e.allNetworks() {
 		ids[n.id] = true
 	}
-	left, err := e.host.Leftovers(ids)
-	if err != nil {
-		return nil, err
-	}
-	volumes, err := e.leftVolumes(ctx)
-	return append(left, volumes...), err
+	return ids, err
 }

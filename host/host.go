@@ -46,6 +46,8 @@ type Config struct {
 	RootFiles []string // what most containers have a file of the engine's mounted on
 
 	RunLoop []string // program, argv[0] and arguments of the run loop
+
+	Report func(error) // is told what nobody is there to be told; nil: nobody is
 }
 
 // Spec is what a container is to be on this host.

@@ -81,8 +81,7 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 
 // Close closes what Open opened.
 func (h *Host) Close() error {
-	h.closeSpare()
-	return h.zfs.Close()
+	return errors.Join(h.closeSpare(), h.zfs.Close())
 }
 
 // rulesets are the devfs(5) rulesets that containers use, in the order of their

@@ -68,8 +68,7 @@ func Open(_ context.Context, c Config) (*Host, error) {
 
 // Close closes what Open opened.
 func (h *Host) Close() error {
-	h.closeSpare()
-	err := h.devices.close()
+	err := errors.Join(h.closeSpare(), h.devices.close())
 	if h.sealed != nil {
 		err = errors.Join(err, h.sealed.Close())
 	}
@@ -125,12 +124,14 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 	}
 	// One that is ready cannot be given the files of mounts any more.
 	if slices.ContainsFunc(s.Mounts, func(m Mount) bool { return m.File != nil }) {
-		h.dropSpare(h.spareOf(s.ID))
+		if err := h.dropSpare(h.spareOf(s.ID)); err != nil {
+			return nil, err
+		}
 	}
 	spare := h.takeSpare(s.ID)
 	steps, err := h.runSteps(s, spare, config, loop)
 	if err != nil && spare != nil {
-		err = errors.Join(err, spare.abandon(), h.removeSpare(s.ID))
+		err = errors.Join(err, h.removeSpare(s.ID, spare))
 	}
 	return steps, err
 }

@@ -1,9 +1,11 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -21,21 +23,24 @@ import (
 
 // spares is what is kept ready.
 type spares struct {
-	making sync.Mutex // held while a root is made, and while a chain is deleted
+	making sync.Mutex // held while something is made ready, listed or swept
 
-	mu     sync.Mutex // guards what follows
-	closed bool
-	now    *spare
-	last   [2]rootKind // of the containers that were made last, the latest first
-	marked string      // the id of the next root, if it has one and its mark is there
+	mu       sync.Mutex // guards what follows; nothing is waited for that holds it
+	closed   bool
+	now      *spare
+	leaving  map[string]*departure // by id: what is being given up
+	last     [2]rootKind           // of the containers that were made last, the latest first
+	marked   string                // the id of the next root, if it has one and its mark is there
+	patience time.Duration         // idleTime if 0
 }
 
 type spare struct {
 	id      string
-	loop    *started
+	loop    *started    // nil: it is being made, and the id is not given out
 	claimed *time.Timer // running since the id was given out
+	idle    *time.Timer // running since the root was ready
 	root    *spareRoot  // nil: there is none, or its container has it
-	mounted bool        // its container has it, and has not come for it where it is mounted
+	taken   *spareRoot  // its container has it, and has not come for it where it is mounted
 }
 
 // rootKind is what is known of a root before its container is.
@@ -60,9 +65,21 @@ func (r *spareRoot) wait() error {
 	return r.err
 }
 
-// claimTime is how long what is ready is kept for a container that was created
-// and not started.
-const claimTime = 2 * time.Second
+// departure is something ready that is being given up. Whoever has its id waits.
+type departure struct {
+	chain string // of the root in it
+	gone  chan struct{}
+	err   error // what could not be given up; it is swept by the next engine
+}
+
+const (
+	// claimTime is how long what is ready is kept for a container that was created
+	// and not started.
+	claimTime = 2 * time.Second
+	// idleTime is how long a root is kept ready that nobody asks for. It is a data
+	// set on the user's pool, and in the way of who looks at, copies or exports it.
+	idleTime = time.Minute
+)
 
 // NewID returns an id for a container of a chain, or of none: a letter and 11
 // base32 characters (55 bits). It fits in an interface name, is never all digits
@@ -70,71 +87,24 @@ const claimTime = 2 * time.Second
 func (h *Host) NewID(chain string) string {
 	h.spares.mu.Lock()
 	defer h.spares.mu.Unlock()
-	s := h.spares.now
-	if s == nil || s.claimed != nil || s.root != nil && s.root.chain != chain {
-		return randomID()
+	if chain == "" {
+		h.spares.made(rootKind{})
 	}
-	s.claimed = time.AfterFunc(claimTime, func() { h.dropSpare(s) })
-	return s.id
+	s := h.spares.now
+	switch {
+	case s == nil, s.loop == nil, s.claimed != nil:
+	case s.root != nil && s.root.chain != chain, h.spares.leaving[s.id] != nil:
+	default:
+		s.claimed = time.AfterFunc(claimTime, func() { h.report(h.dropSpare(s)) })
+		return s.id
+	}
+	return randomID()
 }
 
 func randomID() string { return "c" + strings.ToLower(rand.Text()[:11]) }
 
-// rehearsal bounds how long a run loop that is made ready is waited for.
-const rehearsal = 10 * time.Second
-
-// Ready makes a run loop ready for the next container, unless there is one.
-func (h *Host) Ready() error {
-	h.spares.making.Lock()
-	s, root, err := h.makeSpare()
-	if err != nil || s == nil {
-		h.spares.making.Unlock()
-		return err
-	}
-	rehearsed := make(chan struct{})
-	go func() {
-		defer close(rehearsed)
-		ctx, cancel := context.WithTimeout(context.Background(), rehearsal)
-		defer cancel()
-		// It may be taken, its socket renamed, and even have ended meanwhile; and
-		// whether it lives is seen when it is configured.
-		_ = rehearse(ctx, h.sparePath(s.id))
-	}()
-	if err = root.wait(); err == nil && root != nil {
-		err = h.markNext()
-	}
-	h.spares.making.Unlock()
-	<-rehearsed
-	return err
-}
-
-// makeSpare returns what it has made, and the root, which is being made, or nil
-// where there is something already.
-func (h *Host) makeSpare() (*spare, *spareRoot, error) {
-	h.spares.mu.Lock()
-	defer h.spares.mu.Unlock()
-	kind := h.spares.next()
-	if s := h.spares.now; s != nil && s.claimed == nil && s.root != nil && kind.chain != "" && s.root.chain != kind.chain {
-		h.dropSpareLocked(s) // nobody has asked for that chain lately
-	}
-	if h.spares.now != nil || h.spares.closed {
-		return nil, nil, nil
-	}
-	id, marked := randomID(), false
-	if kind.chain != "" && h.spares.marked != "" {
-		id, marked, h.spares.marked = h.spares.marked, true, ""
-	}
-	if err := h.makeGroup(id); err != nil {
-		return nil, nil, err
-	}
-	root := h.makeRoot(id, kind, marked)
-	loop, err := h.startLoop(id, h.sparePath(id), nil)
-	if err != nil {
-		return nil, nil, errors.Join(err, h.removeSpare(id), h.dropRoot(id, root))
-	}
-	h.spares.now = &spare{id: id, loop: loop, root: root}
-	return h.spares.now, root, nil
-}
+// made remembers that a container was made. Mu is held.
+func (s *spares) made(k rootKind) { s.last = [2]rootKind{k, s.last[0]} }
 
 // next is what the next container will be made of, if that can be guessed: of
 // what the last two were.
@@ -145,10 +115,141 @@ func (s *spares) next() rootKind {
 	return s.last[0]
 }
 
+// wants tells whether a root is worth keeping.
+func (s *spares) wants(r *spareRoot) bool {
+	if next := s.next(); next.chain != "" {
+		return r.chain == next.chain
+	}
+	return r.chain == s.last[0].chain || r.chain == s.last[1].chain
+}
+
+// lockFor locks mu when nothing is being given up any more that was ready for id.
+func (s *spares) lockFor(id string) {
+	for {
+		s.mu.Lock()
+		d := s.leaving[id]
+		if d == nil {
+			return
+		}
+		s.mu.Unlock()
+		<-d.gone
+	}
+}
+
+// rehearsal bounds how long a run loop that is made ready is waited for.
+const rehearsal = 10 * time.Second
+
+// Ready makes ready what is not: a run loop for the next container and, where that
+// pays, its root.
+func (h *Host) Ready() error {
+	h.spares.making.Lock()
+	s, root, fresh := h.planSpare()
+	rehearsed := make(chan struct{})
+	err := h.makeLoop(s, fresh)
+	go func() {
+		defer close(rehearsed)
+		if !fresh || err != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), rehearsal)
+		defer cancel()
+		// It may be taken, its socket renamed, and even have ended meanwhile; and
+		// whether it lives is seen when it is configured.
+		_ = rehearse(ctx, h.sparePath(s.id))
+	}()
+	if err == nil && root != nil {
+		err = h.finishRoot(s, root)
+	}
+	h.spares.making.Unlock()
+	<-rehearsed
+	return err
+}
+
+// planSpare decides what is to be made ready, and begins with its root, if it is to
+// have one. What is fresh needs a run loop. It is nil where nothing is to be made.
+func (h *Host) planSpare() (s *spare, root *spareRoot, fresh bool) {
+	stale := func() error { return nil }
+	defer func() { h.report(stale()) }()
+	h.spares.mu.Lock()
+	defer h.spares.mu.Unlock()
+	if h.spares.closed {
+		return nil, nil, false
+	}
+	kind := h.spares.next()
+	s = h.spares.now
+	switch {
+	case s == nil:
+	case s.claimed != nil:
+		return nil, nil, false
+	case s.root != nil && h.spares.wants(s.root):
+		return nil, nil, false
+	case s.root != nil && kind.chain == "":
+		stale = h.retireLocked(s)
+		return nil, nil, false
+	case s.root != nil:
+		stale, s = h.dropLocked(s), nil
+	case kind.chain == "" || h.spares.leaving[s.id] != nil:
+		return nil, nil, false
+	}
+	id, marked := "", false
+	switch {
+	case s != nil:
+		id = s.id
+	case kind.chain != "" && h.spares.marked != "":
+		id, marked, h.spares.marked = h.spares.marked, true, ""
+	default:
+		id = randomID()
+	}
+	root = h.makeRoot(id, kind, marked)
+	if s == nil {
+		s, fresh = &spare{id: id}, true
+		h.spares.now = s
+	}
+	s.root = root
+	return s, root, fresh
+}
+
+// makeLoop makes the run loop of what is fresh.
+func (h *Host) makeLoop(s *spare, fresh bool) error {
+	if !fresh {
+		return nil
+	}
+	err := h.makeGroup(s.id)
+	var loop *started
+	if err == nil {
+		loop, err = h.startLoop(s.id, h.sparePath(s.id), nil)
+	}
+	if err != nil {
+		return errors.Join(err, h.dropSpare(s))
+	}
+	h.spares.mu.Lock()
+	defer h.spares.mu.Unlock()
+	s.loop = loop
+	return nil
+}
+
+// finishRoot waits until a root is ready. Its time begins, and the mark of the next
+// one is made.
+func (h *Host) finishRoot(s *spare, root *spareRoot) error {
+	if err := root.wait(); err != nil {
+		return err
+	}
+	h.spares.mu.Lock()
+	if s.root == root {
+		s.idle = time.AfterFunc(cmp.Or(h.spares.patience, idleTime), func() { h.report(h.retire(s, root)) })
+	}
+	marked := h.spares.marked != ""
+	h.spares.mu.Unlock()
+	if marked {
+		return nil
+	}
+	return h.markNext()
+}
+
 // takeSpare returns the run loop that is ready for a container, or nil. Where
 // its root is mounted stays so.
 func (h *Host) takeSpare(id string) *started {
-	h.spares.mu.Lock()
+	h.spares.lockFor(id)
 	defer h.spares.mu.Unlock()
 	s := h.spares.now
 	if s == nil || s.id != id {
@@ -165,98 +266,200 @@ func (h *Host) createRoot(ctx context.Context, s Spec) error {
 	if root == nil || root.wait() != nil {
 		return h.store.Create(ctx, s.ID, s.Chain)
 	}
-	return h.unmark(s.ID) // the journal has it
+	there, err := h.rootThere(ctx, s.ID)
+	if err == nil && !there { // somebody who wondered about it has destroyed it
+		err = h.store.Create(ctx, s.ID, s.Chain)
+	}
+	return errors.Join(err, h.unmark(s.ID)) // the journal has it
 }
 
 // takeRoot returns the root that is ready for a container, or nil.
 func (h *Host) takeRoot(c Spec) *spareRoot {
-	h.spares.mu.Lock()
+	h.spares.lockFor(c.ID)
 	defer h.spares.mu.Unlock()
-	h.spares.last = [2]rootKind{{c.Chain, c.Program}, h.spares.last[0]}
+	h.spares.made(rootKind{c.Chain, c.Program})
 	s := h.spares.now
 	if s == nil || s.id != c.ID || s.root == nil {
 		return nil
 	}
+	s.root, s.taken = nil, s.root
+	stop(s.idle)
+	return s.taken
+}
+
+// retire gives up a root that nobody has asked for, and keeps the run loop.
+func (h *Host) retire(s *spare, root *spareRoot) error {
+	h.spares.mu.Lock()
+	if h.spares.now != s || s.root != root || s.claimed != nil {
+		h.spares.mu.Unlock()
+		return nil
+	}
+	do := h.retireLocked(s)
+	h.spares.mu.Unlock()
+	return do()
+}
+
+func (h *Host) retireLocked(s *spare) (do func() error) {
 	root := s.root
-	s.root, s.mounted = nil, true
-	return root
+	s.root = nil
+	stop(s.idle)
+	return h.depart(s.id, root, func() error { return h.dropRoot(s.id, root) })
 }
 
 // dropSpare gives up what nobody wants.
-func (h *Host) dropSpare(s *spare) {
+func (h *Host) dropSpare(s *spare) error {
 	h.spares.mu.Lock()
-	defer h.spares.mu.Unlock()
-	if s != nil && h.spares.now == s {
-		h.dropSpareLocked(s)
+	if s == nil || h.spares.now != s {
+		h.spares.mu.Unlock()
+		return nil
 	}
+	do := h.dropLocked(s)
+	h.spares.mu.Unlock()
+	return do()
 }
 
-// dropSpareLocked gives up what is ready. What cannot be removed now is swept by
-// the next engine.
-func (h *Host) dropSpareLocked(s *spare) {
+func (h *Host) dropLocked(s *spare) (do func() error) {
 	h.spares.now = nil
-	_ = errors.Join(s.loop.abandon(), h.removeSpare(s.id), h.dropRoot(s.id, s.root))
-	if s.mounted {
-		_ = h.unmountRoot(s.id)
+	root, taken, loop := s.root, s.taken, s.loop
+	s.root, s.taken = nil, nil
+	stop(s.claimed)
+	stop(s.idle)
+	return h.depart(s.id, root, func() error {
+		err := errors.Join(h.removeSpare(s.id, loop), h.dropRoot(s.id, root))
+		if taken != nil && taken.wait() == nil {
+			err = errors.Join(err, h.unmountRoot(s.id))
+		}
+		return err
+	})
+}
+
+// depart has what is ready for id wait until do, which is to be called without mu,
+// has done what gives it up. Mu is held.
+func (h *Host) depart(id string, root *spareRoot, undo func() error) (do func() error) {
+	before := h.spares.leaving[id]
+	d := &departure{gone: make(chan struct{})}
+	if root != nil {
+		d.chain = root.chain
+	}
+	if h.spares.leaving == nil {
+		h.spares.leaving = map[string]*departure{}
+	}
+	h.spares.leaving[id] = d
+	return func() error {
+		if before != nil {
+			<-before.gone
+		}
+		if err := undo(); err != nil {
+			d.err = fmt.Errorf("give up what was kept ready: %w", err)
+		}
+		h.spares.mu.Lock()
+		if h.spares.leaving[id] == d {
+			delete(h.spares.leaving, id)
+		}
+		h.spares.mu.Unlock()
+		close(d.gone)
+		return d.err
 	}
 }
 
-// closeSpare ends the one that is there, for good.
-func (h *Host) closeSpare() {
+// closeSpare ends what is there, for good.
+func (h *Host) closeSpare() error {
 	h.spares.making.Lock()
 	defer h.spares.making.Unlock()
 	h.spares.mu.Lock()
-	defer h.spares.mu.Unlock()
 	h.spares.closed = true
-	if h.spares.marked != "" {
-		_ = h.unmark(h.spares.marked) // or the next engine does
-		h.spares.marked = ""
+	marked := h.spares.marked
+	h.spares.marked = ""
+	leaving := maps.Clone(h.spares.leaving)
+	do := func() error { return nil }
+	if s := h.spares.now; s != nil {
+		do = h.dropLocked(s)
 	}
-	if h.spares.now != nil {
-		h.dropSpareLocked(h.spares.now)
+	h.spares.mu.Unlock()
+	err := do()
+	for _, d := range leaving { // which have told of their errors
+		<-d.gone
+	}
+	if marked != "" {
+		err = errors.Join(err, h.unmark(marked))
+	}
+	return err
+}
+
+func stop(t *time.Timer) {
+	if t != nil {
+		t.Stop()
+	}
+}
+
+func (h *Host) report(err error) {
+	if err != nil && h.cfg.Report != nil {
+		h.cfg.Report(err)
 	}
 }
 
 // Leftovers lists what on this host carries the engine's tag or lives in its
 // directories, and belongs to none of the given containers. Names are of the
-// form "kind name". What is kept ready is not among it; it does not come or go
+// form "kind name". What is kept ready is not among it; nothing is made ready
 // meanwhile.
 func (h *Host) Leftovers(ids map[string]bool) ([]string, error) {
-	h.spares.mu.Lock()
-	defer h.spares.mu.Unlock()
+	h.spares.making.Lock()
+	defer h.spares.making.Unlock()
 	known := map[string]bool{}
 	maps.Copy(known, ids)
+	h.spares.mu.Lock()
 	if s := h.spares.now; s != nil {
 		known[s.id] = true
 	}
+	for id := range h.spares.leaving {
+		known[id] = true
+	}
+	h.spares.mu.Unlock()
 	return h.leftovers(known)
 }
 
+const (
+	sparePrefix = "spare-"
+	spareSuffix = ".sock"
+)
+
 func (h *Host) sparePath(id string) string {
-	return filepath.Join(h.cfg.RunDir, "spare-"+id+".sock")
+	return filepath.Join(h.cfg.RunDir, sparePrefix+id+spareSuffix)
 }
 
-// removeSpare removes what a spare run loop has on the host.
-func (h *Host) removeSpare(id string) error {
-	err := os.Remove(h.sparePath(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+// removeSpare removes what a spare run loop has on the host, and ends it.
+func (h *Host) removeSpare(id string, loop *started) error {
+	var err error
+	if loop != nil {
+		err = loop.abandon()
+	}
+	if rerr := os.Remove(h.sparePath(id)); !errors.Is(rerr, fs.ErrNotExist) {
+		err = errors.Join(err, rerr)
 	}
 	return errors.Join(err, h.dropGroup(id))
 }
 
 // sweepSpares removes the sockets of spares whose engine has died.
 func (h *Host) sweepSpares() error {
-	h.spares.mu.Lock()
-	defer h.spares.mu.Unlock()
-	left, err := filepath.Glob(h.sparePath("*"))
-	for _, path := range left {
-		if s := h.spares.now; s != nil && path == h.sparePath(s.id) {
-			continue // a container that ended during recovery had it made
+	h.spares.making.Lock()
+	defer h.spares.making.Unlock()
+	entries, err := os.ReadDir(h.cfg.RunDir)
+	for _, e := range entries {
+		id, ok := strings.CutPrefix(e.Name(), sparePrefix)
+		id, ok2 := strings.CutSuffix(id, spareSuffix)
+		if !ok || !ok2 || h.isSpare(id) { // a container that ended during recovery had it made
+			continue
 		}
-		if rerr := os.Remove(path); !errors.Is(rerr, fs.ErrNotExist) {
+		if rerr := os.Remove(h.sparePath(id)); !errors.Is(rerr, fs.ErrNotExist) {
 			err = errors.Join(err, rerr)
 		}
 	}
 	return err
+}
+
+// isSpare tells whether an id is that of what is ready, or of what is made next.
+func (h *Host) isSpare(id string) bool {
+	h.spares.mu.Lock()
+	defer h.spares.mu.Unlock()
+	return id == h.spares.marked || h.spares.leaving[id] != nil || h.spares.now != nil && id == h.spares.now.id
 }

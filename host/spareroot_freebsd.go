@@ -21,7 +21,8 @@ import (
 // main, which executes files of a file system that nobody has read from, for their
 // pages: each clone has its own. Once two containers in a row were made of the same
 // chain, the root of a third is made with the run loop that is kept ready: cloned,
-// mounted where the container will have it, and with main's program in memory.
+// mounted where the container will have it, and with main's program in memory. It is
+// given up when nobody has asked for it for idleTime.
 //
 // It has the name that goes with the id. A mark, a file in the state directory, tells
 // of it until the container's journal does, so that one whose engine has died is
@@ -105,6 +106,16 @@ func (h *Host) removeSpareRoot(ctx context.Context, id string) error {
 	return h.unmark(id)
 }
 
+// rootThere tells whether a root that was ready still is: it is a data set like any
+// other to whoever administers the pool.
+func (h *Host) rootThere(ctx context.Context, id string) (bool, error) {
+	name := h.datas.Container(id)
+	if st, err := mount.At(h.mountPath(id)); err == nil && st.From == name {
+		return true, nil
+	}
+	return h.zfs.Exists(ctx, name)
+}
+
 // settleRoot unmounts the root of a container that does not run, if it is
 // mounted where a running one has it.
 func (h *Host) settleRoot(id string) error {
@@ -120,10 +131,10 @@ func (h *Host) rootMounted(id string) (bool, error) {
 	if h.datas == nil || !idRule.MatchString(id) {
 		return false, nil
 	}
-	h.spares.mu.Lock()
+	h.spares.lockFor(id)
 	defer h.spares.mu.Unlock()
 	if s := h.spares.now; s != nil && s.id == id {
-		s.mounted = false
+		s.taken = nil
 	}
 	st, err := mount.At(h.mountPath(id))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -143,10 +154,8 @@ func (h *Host) unmountRoot(id string) error {
 	return nil
 }
 
-// markPrefix begins the names of the files that tell of roots no container has.
-const markPrefix = "spare-"
-
-func (h *Host) markPath(id string) string { return filepath.Join(h.cfg.StateDir, markPrefix+id) }
+// markPath is the file that tells of a root no container has.
+func (h *Host) markPath(id string) string { return filepath.Join(h.cfg.StateDir, sparePrefix+id) }
 
 func (h *Host) mark(id string) error {
 	f, err := os.OpenFile(h.markPath(id), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -188,26 +197,19 @@ func (h *Host) unmark(id string) error {
 func (h *Host) sweepRoots(ctx context.Context, known map[string]bool) error {
 	h.spares.making.Lock()
 	defer h.spares.making.Unlock()
-	marks, err := filepath.Glob(h.markPath("*"))
-	for _, path := range marks {
-		id := strings.TrimPrefix(filepath.Base(path), markPrefix)
-		_, taken := known[id]
-		switch {
-		case h.isSpare(id) || !idRule.MatchString(id): // a container that ended during recovery had it made
-		case taken:
+	entries, err := os.ReadDir(h.cfg.StateDir)
+	for _, e := range entries {
+		id, ok := strings.CutPrefix(e.Name(), sparePrefix)
+		if !ok || !idRule.MatchString(id) || h.isSpare(id) { // a container that ended during recovery had it made
+			continue
+		}
+		if _, taken := known[id]; taken {
 			err = errors.Join(err, h.unmark(id))
-		case h.datas != nil: // else it is kept for when the datasets are configured again
+		} else if h.datas != nil { // else it is kept for when the datasets are configured again
 			err = errors.Join(err, h.removeSpareRoot(ctx, id))
 		}
 	}
 	return err
-}
-
-// isSpare tells whether an id is that of what is ready, or of what is made next.
-func (h *Host) isSpare(id string) bool {
-	h.spares.mu.Lock()
-	defer h.spares.mu.Unlock()
-	return id == h.spares.marked || h.spares.now != nil && id == h.spares.now.id
 }
 
 // sparedRoots are the roots of a store of which one may be kept ready: that is
@@ -219,23 +221,35 @@ type sparedRoots struct {
 
 // Delete removes a chain without children.
 func (r sparedRoots) Delete(ctx context.Context, chain digest.Digest) error {
-	r.h.spares.making.Lock()
-	defer r.h.spares.making.Unlock()
-	r.h.dropChain(chain.String())
+	if err := r.h.dropChain(chain.String()); err != nil {
+		return err
+	}
 	return r.Store.Delete(ctx, chain)
 }
 
-// dropChain gives up what is ready if it has a root of a chain. Spares.making is
-// held.
-func (h *Host) dropChain(chain string) {
+// dropChain gives up what is ready if it has a root of a chain.
+func (h *Host) dropChain(chain string) error {
 	h.spares.mu.Lock()
-	defer h.spares.mu.Unlock()
 	if h.spares.last[0].chain == chain {
 		h.spares.last = [2]rootKind{}
 	}
+	do := func() error { return nil }
 	if s := h.spares.now; s != nil && s.root != nil && s.root.chain == chain {
-		h.dropSpareLocked(s)
+		do = h.retireLocked(s)
 	}
+	var leaving []*departure
+	for _, d := range h.spares.leaving {
+		if d.chain == chain {
+			leaving = append(leaving, d)
+		}
+	}
+	h.spares.mu.Unlock()
+	err := do()
+	for _, d := range leaving {
+		<-d.gone
+		err = errors.Join(err, d.err)
+	}
+	return err
 }
 
 // Warming a root.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,7 +42,9 @@ func openSpareHost(t *testing.T, c Config) spareHost {
 		if left, err := h.Leftovers(nil); err != nil || len(left) > 0 {
 			t.Errorf("left: %q, %v", left, err)
 		}
-		h.closeSpare()
+		if err := h.closeSpare(); err != nil {
+			t.Error(err)
+		}
 		for _, d := range []digest.Digest{chain, otherChain} {
 			if err := h.Roots().Delete(context.Background(), d); err != nil {
 				t.Error(err)
@@ -152,10 +155,16 @@ func TestIntegrationSpareRoot(t *testing.T) {
 		"of a container that is not made":    spareNotMade,
 		"looked at":                          spareViewed,
 		"read-only":                          spareReadOnly,
+		"nobody asks for it":                 spareIdle,
+		"everybody asks for others":          spareUnwanted,
+		"somebody destroys it":               spareDestroyed,
+		"somebody makes a snapshot of it":    spareSnapshot,
+		"somebody needs it":                  spareNeeded,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := testConfig(t)
 			c.ImageDataset, c.ContainerDataset = images, containers
+			c.Report = func(err error) { t.Errorf("reported: %v", err) }
 			test(openSpareHost(t, c))
 		})
 	}
@@ -170,10 +179,7 @@ func spareTaken(h spareHost) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if err := h.takeSpare(s.ID).abandon(); err != nil {
-		h.t.Error(err)
-	}
-	if err := h.removeSpare(s.ID); err != nil {
+	if err := h.removeSpare(s.ID, h.takeSpare(s.ID)); err != nil {
 		h.t.Error(err)
 	}
 	time.Sleep(claimTime + time.Second/2) // it is the container's by now
@@ -265,6 +271,12 @@ func spareNotMade(h spareHost) {
 	if id := h.keep(chain); h.NewID(chain.String()) != id {
 		h.t.Error("not the id of what is ready")
 	}
+	h.waitGone()
+}
+
+// waitGone waits until there are no roots.
+func (h spareHost) waitGone() {
+	h.t.Helper()
 	for end := time.Now().Add(claimTime + 10*time.Second); len(h.roots()) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			h.t.Fatalf("left: %q", h.roots())
@@ -306,4 +318,87 @@ func spareReadOnly(h spareHost) {
 	}
 	h.unmount(s)
 	h.remove(s)
+}
+
+func spareIdle(h spareHost) {
+	h.spares.patience = time.Millisecond
+	id := h.keep(chain)
+	h.waitGone()
+	s := Spec{ID: h.NewID(otherChain.String()), Chain: otherChain.String()}
+	if s.ID != id {
+		h.t.Errorf("its run loop is not ready any more: %s, not %s", s.ID, id)
+	}
+	if err := h.createRoot(h.t.Context(), s); err != nil {
+		h.t.Fatal(err)
+	}
+	h.mountAt(s)
+	h.unmount(s)
+	h.remove(s)
+}
+
+func spareUnwanted(h spareHost) {
+	id := h.keep(chain)
+	for range 2 { // in a directory given
+		if h.NewID("") == id {
+			h.t.Error("its id was given to a container without a chain")
+		}
+	}
+	if err := h.Ready(); err != nil {
+		h.t.Error(err)
+	}
+	if roots := h.roots(); len(roots) > 0 {
+		h.t.Errorf("left: %q", roots)
+	}
+	if got := h.NewID(""); got != id {
+		h.t.Errorf("its run loop is not ready any more: %s, not %s", got, id)
+	}
+}
+
+func spareDestroyed(h spareHost) {
+	s := Spec{ID: h.keep(chain), Chain: chain.String()}
+	if err := errors.Join(mount.Unmount(h.mountPath(s.ID), true), h.zfs.Destroy(h.t.Context(), h.datas.Container(s.ID))); err != nil {
+		h.t.Fatal(err)
+	}
+	if id := h.NewID(s.Chain); id != s.ID {
+		h.t.Errorf("the id is %s, what is ready is for %s", id, s.ID)
+	}
+	if err := h.createRoot(h.t.Context(), s); err != nil {
+		h.t.Fatal(err)
+	}
+	h.mountAt(s)
+	h.unmount(s)
+	h.remove(s)
+}
+
+func spareSnapshot(h spareHost) {
+	id := h.keep(chain)
+	if err := h.zfs.Snapshot(h.t.Context(), h.datas.Container(id)+"@daily"); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.Roots().Delete(h.t.Context(), chain); err != nil {
+		h.t.Error(err)
+	}
+	if roots := h.roots(); len(roots) > 0 {
+		h.t.Errorf("left: %q", roots)
+	}
+}
+
+func spareNeeded(h spareHost) {
+	id := h.keep(chain)
+	name, kept := h.datas.Container(id), h.cfg.ContainerDataset+"/kept"
+	if err := errors.Join(h.zfs.Snapshot(h.t.Context(), name+"@daily"), h.zfs.Clone(h.t.Context(), name+"@daily", kept, nil)); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.Roots().Delete(h.t.Context(), chain); !errors.Is(err, syscall.EBUSY) {
+		h.t.Errorf("deleted: %v", err)
+	}
+	if err := h.zfs.Destroy(h.t.Context(), kept); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.Sweep(h.t.Context(), nil); err != nil { // as the next engine does
+		h.t.Error(err)
+	}
+	if roots := h.roots(); len(roots) > 0 {
+		h.t.Errorf("left: %q", roots)
+	}
 }
