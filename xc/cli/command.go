@@ -35,6 +35,7 @@ func commands() []command {
 	var list []command
 	list = append(list, runCommands()...)
 	list = append(list, containerCommands()...)
+	list = append(list, containerGroup())
 	list = append(list, imageCommands()...)
 	list = append(list, networkCommands()...)
 	list = append(list, portCommands()...)

@@ -13,8 +13,16 @@ import (
 
 // formatFlag binds --format.
 func formatFlag(f *pflag.FlagSet) *string {
-	return f.String("format", "", "print as json, or by this Go template")
+	return f.String("format", "", formatUse)
 }
+
+// inspectFormat binds --format of a command that inspects: -f is short for it there,
+// as Docker has it.
+func inspectFormat(f *pflag.FlagSet) *string {
+	return f.StringP("format", "f", "", formatUse)
+}
+
+const formatUse = "print as json, or by this Go template"
 
 // functions of templates, beside those of text/template.
 var functions = template.FuncMap{

@@ -31,6 +31,7 @@ func imageCommands() []command {
 	both = append(both, archiveCommands()...)
 	group := command{use: "image", short: "Look after images", sub: append([]command{
 		list.as("ls [FLAGS]"), remove.as("rm [FLAGS] IMAGE..."),
+		{use: "inspect [FLAGS] IMAGE...", short: "Show all about images", args: cobra.MinimumNArgs(1), complete: completer{names: imageNames, many: true}, setup: imageInspectCommand},
 		{use: "prune [FLAGS]", short: "Remove what no image and no container needs", long: pruneLong, args: cobra.NoArgs, setup: imagePruneCommand},
 	}, both...)}
 	return append(both, list, remove, group,

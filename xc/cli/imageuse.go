@@ -79,6 +79,13 @@ func newHistoryRow(s api.ImageStep, now time.Time, whole bool) historyRow {
 	return r
 }
 
+func imageInspectCommand(a *App, f *pflag.FlagSet) action {
+	format := inspectFormat(f)
+	return func(ctx context.Context, e api.Engine, args []string) error {
+		return a.inspectAll(*format, args, func(name string) (any, error) { return e.InspectImage(ctx, name) })
+	}
+}
+
 const pruneLong = `Blobs and unpacked layers that belong to no image and no container, and what was
 downloaded in part. With --all, images of which there is no container, too.`
 

@@ -218,7 +218,7 @@ func networkRmCommand(a *App, _ *pflag.FlagSet) action {
 }
 
 func networkInspectCommand(a *App, f *pflag.FlagSet) action {
-	format := formatFlag(f)
+	format := inspectFormat(f)
 	return func(ctx context.Context, e api.Engine, args []string) error {
 		return a.inspectAll(*format, args, func(name string) (any, error) { return e.InspectNetwork(ctx, name) })
 	}

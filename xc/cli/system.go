@@ -42,7 +42,7 @@ func systemCommands() []command {
 func inspectCommand(a *App, f *pflag.FlagSet) action {
 	kind := word{"", []string{"container", "image", "network", "volume"}}
 	f.Var(&kind, "type", "only containers, images, networks, or volumes")
-	format := formatFlag(f)
+	format := inspectFormat(f)
 	return func(ctx context.Context, e api.Engine, args []string) error {
 		return a.inspectAll(*format, args, func(name string) (any, error) { return inspect(ctx, e, name, kind.value) })
 	}

@@ -92,7 +92,7 @@ func volumeOptions(flags []string) (map[string]string, error) {
 }
 
 func volumeInspectCommand(a *App, f *pflag.FlagSet) action {
-	format := formatFlag(f)
+	format := inspectFormat(f)
 	return func(ctx context.Context, e api.Engine, args []string) error {
 		return a.inspectAll(*format, args, func(name string) (any, error) { return e.InspectVolume(ctx, name) })
 	}
