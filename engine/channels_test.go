@@ -65,7 +65,7 @@ func TestIntegrationChannel(t *testing.T) {
 		t.Errorf("%v, %v", info, err)
 	}
 	_, err = ask(t.Context(), c.Socket, func(e api.Engine) error {
-		_, err := e.ListImages(t.Context())
+		_, err := e.ListImages(t.Context(), api.ListImagesOptions{})
 		_, denied := e.ListContainers(t.Context(), api.ListOptions{})
 		if !errors.Is(denied, fs.ErrPermission) || !strings.Contains(denied.Error(), "Containers.ListContainers") {
 			t.Errorf("what is not allowed: %v", denied)

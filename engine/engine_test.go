@@ -504,7 +504,7 @@ func TestIntegrationImages(t *testing.T) {
 	if err != nil || !slices.Contains(removed, "docker.io/library/one:v1") {
 		t.Errorf("removed %q, %v", removed, err)
 	}
-	if list, err := e.ListImages(ctx); err != nil || len(list) != 0 {
+	if list, err := e.ListImages(ctx, api.ListImagesOptions{}); err != nil || len(list) != 0 {
 		t.Errorf("images left: %+v, %v", list, err)
 	}
 	if _, err := e.CreateContainer(ctx, api.ContainerSpec{Image: "one:v1"}); !errors.Is(err, fs.ErrNotExist) {

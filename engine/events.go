@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"iter"
 	"slices"
 	"strings"
@@ -117,14 +116,20 @@ type eventReader struct {
 	e     *Engine
 	opt   api.EventOptions
 	yield func(api.Event, error) bool
-	fits  []func(api.Event) bool
+	fits  func(api.Event) bool
 	at    int64 // id of the last one read
 	begun bool  // at is one that was read, or asked for
 	left  bool  // the consumer has gone
 }
 
 func (r *eventReader) run(ctx context.Context) (err error) {
-	if r.fits, err = r.e.eventFilters(ctx, r.opt.Filters); err != nil {
+	asked := slices.Clone(r.opt.Filters)
+	for i, f := range asked {
+		if value, ok := strings.CutPrefix(f, "event="); ok {
+			asked[i] = "action=" + value
+		}
+	}
+	if r.fits, err = r.e.eventFilters(ctx).parse(asked); err != nil {
 		return err
 	}
 	var until <-chan time.Time
@@ -192,47 +197,22 @@ func (r *eventReader) one(row store.Event) error {
 		return fmt.Errorf("event %d: %w", row.ID, err)
 	}
 	ev.ID, ev.Time = row.ID, row.At
-	for _, fits := range r.fits {
-		if !fits(ev) {
-			return nil
-		}
+	if !r.fits(ev) {
+		return nil
 	}
 	r.left = !r.yield(ev, nil)
 	return nil
 }
 
-// maxFilters bounds what one event is compared with.
-const maxFilters = 100
-
-// eventFilters reads filters: an event has to fit each function.
-func (e *Engine) eventFilters(ctx context.Context, filters []string) (fits []func(api.Event) bool, err error) {
-	if len(filters) > maxFilters {
-		return nil, fmt.Errorf("%d filters: %w: %d at the most", len(filters), fs.ErrInvalid, maxFilters)
+// eventFilters are the filters of events.
+func (e *Engine) eventFilters(ctx context.Context) filters[api.Event] {
+	return filters[api.Event]{
+		keys: []string{"type", "action", "container", "image", "label"},
+		read: func(key, value string) (func(api.Event) bool, error) { return e.eventFilter(ctx, key, value), nil },
 	}
-	byKey := map[string][]func(api.Event) bool{}
-	for _, f := range filters {
-		key, value, ok := strings.Cut(f, "=")
-		if !ok || value == "" {
-			return nil, fmt.Errorf("filter %q: %w: expected KEY=VALUE", f, fs.ErrInvalid)
-		}
-		if key == "event" {
-			key = "action"
-		}
-		one := e.eventFilter(ctx, key, value)
-		if one == nil {
-			return nil, fmt.Errorf("filter %q: %w: the keys are type, action, container, image and label", f, fs.ErrInvalid)
-		}
-		byKey[key] = append(byKey[key], one)
-	}
-	for _, any := range byKey {
-		fits = append(fits, func(ev api.Event) bool {
-			return slices.ContainsFunc(any, func(fit func(api.Event) bool) bool { return fit(ev) })
-		})
-	}
-	return fits, nil
 }
 
-// eventFilter reads one filter; nil when there is no such key.
+// eventFilter reads one filter.
 func (e *Engine) eventFilter(ctx context.Context, key, value string) func(api.Event) bool {
 	switch key {
 	case "type":
@@ -249,14 +229,9 @@ func (e *Engine) eventFilter(ctx context.Context, key, value string) func(api.Ev
 		}
 	case "image":
 		return e.imageFilter(value)
-	case "label":
-		k, v, given := strings.Cut(value, "=")
-		return func(ev api.Event) bool {
-			have, ok := ev.Labels[k]
-			return ok && (!given || have == v)
-		}
 	}
-	return nil
+	fits := labelled(value)
+	return func(ev api.Event) bool { return fits(ev.Labels) }
 }
 
 // imageFilter takes a name as it is written elsewhere, or the digest of a

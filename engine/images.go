@@ -157,31 +157,13 @@ func (e *Engine) platforms(asked string) ([]ispec.Platform, error) {
 	return list, nil
 }
 
-// ListImages implements api.Images.
-func (e *Engine) ListImages(ctx context.Context) ([]api.Image, error) {
-	list, err := e.images.images.List(ctx)
-	if err != nil && list == nil {
-		return nil, fmt.Errorf("list images: %w", err)
-	}
-	out := []api.Image{}
-	for _, img := range list {
-		i := slices.IndexFunc(out, func(o api.Image) bool { return o.Digest == img.Manifest.Digest.String() })
-		if i >= 0 {
-			out[i].Names = append(out[i].Names, img.Name.String())
-			continue
-		}
-		out = append(out, describeImage(img))
-	}
-	return out, nil
-}
-
 // InspectImage implements api.Images.
 func (e *Engine) InspectImage(ctx context.Context, name string) (api.Image, error) {
 	img, err := e.lookUp(ctx, name)
 	if err != nil {
 		return api.Image{}, err
 	}
-	list, err := e.ListImages(ctx)
+	list, err := e.ListImages(ctx, api.ListImagesOptions{})
 	for _, out := range list {
 		if out.Digest == img.Manifest.Digest.String() {
 			return out, nil

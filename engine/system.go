@@ -41,30 +41,9 @@ func (e *Engine) Info(ctx context.Context) (api.Info, error) {
 			info.Running++
 		}
 	}
-	imgs, err := e.ListImages(ctx)
+	imgs, err := e.ListImages(ctx, api.ListImagesOptions{})
 	info.Images = len(imgs)
 	return info, err
-}
-
-// ListContainers implements api.Containers.
-func (e *Engine) ListContainers(ctx context.Context, opt api.ListOptions) ([]api.Container, error) {
-	records, err := e.db.Containers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list := []api.Container{}
-	for _, r := range records {
-		e.mu.Lock()
-		c := e.containers[r.ID]
-		e.mu.Unlock()
-		if c == nil {
-			continue
-		}
-		if d := e.describe(c); opt.All || d.State == api.StateRunning {
-			list = append(list, d)
-		}
-	}
-	return list, nil
 }
 
 // InspectContainer implements api.Containers.

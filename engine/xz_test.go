@@ -45,7 +45,7 @@ func TestIntegrationImportXz(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if list, err := e.ListImages(t.Context()); err != nil || len(list) != 0 {
+	if list, err := e.ListImages(t.Context(), api.ListImagesOptions{}); err != nil || len(list) != 0 {
 		t.Errorf("an import that failed has left %+v, %v", list, err)
 	}
 	img, err := importBytes(packed)

@@ -136,7 +136,7 @@ type Images interface {
 	// If asked to, what is damaged or missing is fetched again.
 	CheckImages(ctx context.Context, opt CheckImagesOptions) (ImageCheck, error)
 	// ListImages lists images by name.
-	ListImages(ctx context.Context) ([]Image, error)
+	ListImages(ctx context.Context, opt ListImagesOptions) ([]Image, error)
 	// InspectImage returns one image.
 	InspectImage(ctx context.Context, name string) (Image, error)
 	// RemoveImage removes a name and, with the last one, the image. It

@@ -259,6 +259,19 @@ type LogEntry struct {
 // ListOptions choose containers.
 type ListOptions struct {
 	All bool `json:"all,omitempty"` // also those that do not run
+	// Filters are KEY=VALUE, with the keys of ContainerFilters. One of those with
+	// the same key has to fit, of labels each, and each key. Status and exited are
+	// also of those that do not run, whatever All says.
+	Filters []string `json:"filters,omitempty"`
+}
+
+// ContainerFilters are the keys of ListOptions.Filters: id (or its beginning), name (a
+// regular expression, of a part of it), label (KEY or KEY=VALUE), status (a state),
+// exited (a code), ancestor (an image, also one that the container's was built on),
+// network (name or id), volume (name, or what or where anything is mounted), before
+// and since (the creation of another container).
+func ContainerFilters() []string {
+	return []string{"id", "name", "label", "status", "exited", "ancestor", "network", "volume", "before", "since"}
 }
 
 // Process is a process of a container.

@@ -1323,21 +1323,32 @@ func engineImagesCheckImagesServe(ctx context.Context, impl Engine, r *ipc.Reque
 	return out, nil, nil
 }
 
+type engineImagesListImagesIn struct {
+	Opt ListImagesOptions `json:"opt"`
+}
+
 type engineImagesListImagesOut struct {
 	Result []Image `json:"result"`
 }
 
 // ListImages calls Images.ListImages.
-func (c EngineClient) ListImages(ctx context.Context) ([]Image, error) {
+func (c EngineClient) ListImages(ctx context.Context, opt ListImagesOptions) ([]Image, error) {
+	in := engineImagesListImagesIn{
+		Opt: opt,
+	}
 	var out engineImagesListImagesOut
-	got, err := c.C.Call(ctx, MethodImagesListImages, nil, nil, &out)
+	got, err := c.C.Call(ctx, MethodImagesListImages, in, nil, &out)
 	res := ipc.Files{List: got}
 	result := out.Result
 	return result, res.Done(err)
 }
 
 func engineImagesListImagesServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
-	res0, err := impl.ListImages(ctx)
+	var in engineImagesListImagesIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	res0, err := impl.ListImages(ctx, in.Opt)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -27,6 +27,21 @@ type Image struct {
 	Warning      string            `json:"warning,omitempty"` // of a pull: why the image may not run here
 }
 
+// ListImagesOptions choose images.
+type ListImagesOptions struct {
+	// Filters are KEY=VALUE, with the keys of ImageFilters. One of those with the
+	// same key has to fit, of labels each, and each key. Of an image that is chosen
+	// by its name only the names that fit are listed.
+	Filters []string `json:"filters,omitempty"`
+}
+
+// ImageFilters are the keys of ListImagesOptions.Filters: reference (a name with or
+// without its tag; * ? [ ] as in path.Match), label (KEY or KEY=VALUE), dangling (true:
+// without a name, false: with one), before and since (the creation of another image).
+func ImageFilters() []string {
+	return []string{"reference", "label", "dangling", "before", "since"}
+}
+
 // PullOptions say what to pull.
 type PullOptions struct {
 	Platform string `json:"platform,omitempty"` // os/arch[/variant]; empty: the best this host can run

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,6 +142,8 @@ func (c completer) function(a *App) cobra.CompletionFunc {
 			return nil, cobra.ShellCompDirectiveDefault
 		case c.either:
 			return fit, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		case slices.ContainsFunc(fit, func(word string) bool { return strings.HasSuffix(word, "=") }): // it goes on
+			return fit, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 		}
 		return fit, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -171,7 +174,7 @@ func containerNames(states ...string) func(context.Context, api.Engine) ([]strin
 
 // imageNames lists references as a user would write them.
 func imageNames(ctx context.Context, e api.Engine) ([]string, error) {
-	list, err := e.ListImages(ctx)
+	list, err := e.ListImages(ctx, api.ListImagesOptions{})
 	var names []string
 	for _, img := range list {
 		for _, n := range img.Names {

@@ -32,7 +32,10 @@ func containerCommands() []command {
 		{use: "logs [FLAGS] CONTAINER", short: "Show what a container has written", args: cobra.ExactArgs(1), complete: completer{names: containerNames()}, setup: logsCommand},
 		{use: "top [FLAGS] CONTAINER", short: "List the processes of a container", args: cobra.ExactArgs(1), complete: completer{names: containerNames(api.StateRunning)}, setup: topCommand},
 		{use: "stats [FLAGS] [CONTAINER...]", short: "Show what containers use, again and again", long: statsLong, args: cobra.ArbitraryArgs, complete: running, setup: statsCommand},
-		{use: "ps [FLAGS]", short: "List containers", args: cobra.NoArgs, setup: psCommand},
+		{
+			use: "ps [FLAGS]", short: "List containers", long: psLong, args: cobra.NoArgs,
+			values: map[string]names{"filter": containerFilterWords()}, setup: psCommand,
+		},
 	}
 }
 
@@ -183,9 +186,26 @@ var psHeader = psRow{
 	State: "STATE", Status: "STATUS", Networks: "NETWORKS", Address: "ADDRESS", Addresses: "ADDRESSES", Ports: "PORTS", Labels: "LABELS", Pid: "PID",
 }
 
+const psLong = `Those that run, or with --all also the others. Filters:
+
+	id=ID                what the id begins with
+	name=REGEXP          what the name has in it: web, ^web$, ^web-
+	label=KEY[=VALUE]
+	status=STATE         created, running or exited
+	exited=CODE          ended with this code
+	ancestor=IMAGE       made of the image, or of one that was built on it
+	network=NETWORK      connected to it: name or id
+	volume=VOLUME        has it: name of a volume, path on the host, or path in the container
+	before=CONTAINER     made before that one
+	since=CONTAINER      made after that one
+
+One of those with the same key has to fit, of labels each, and each key. With status
+or exited, those that do not run are listed without --all, too.`
+
 func psCommand(a *App, f *pflag.FlagSet) action {
 	var opt api.ListOptions
 	f.BoolVarP(&opt.All, "all", "a", false, "also those that do not run")
+	filterFlag(f, &opt.Filters, "name=web, status=exited, label=tier=db")
 	quiet := f.BoolP("quiet", "q", false, "only ids")
 	whole := f.Bool("no-trunc", false, "do not shorten")
 	format := formatFlag(f)

@@ -145,7 +145,8 @@ func (f *fake) ImportImage(_ context.Context, spec api.ImportSpec) (api.Image, e
 	return api.Image{ID: "sha256:imported"}, nil
 }
 
-func (f *fake) ListImages(context.Context) ([]api.Image, error) {
+func (f *fake) ListImages(_ context.Context, opt api.ListImagesOptions) ([]api.Image, error) {
+	f.note("images %q", opt.Filters)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.images), nil

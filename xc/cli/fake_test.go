@@ -499,6 +499,7 @@ func (f *fake) Events(_ context.Context, opt api.EventOptions) iter.Seq2[api.Eve
 }
 
 func (f *fake) ListContainers(_ context.Context, opt api.ListOptions) ([]api.Container, error) {
+	f.note("ps %v %q", opt.All, opt.Filters)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var list []api.Container

@@ -15,7 +15,10 @@ import (
 )
 
 func imageCommands() []command {
-	list := command{use: "images [FLAGS]", short: "List images", args: cobra.NoArgs, setup: imagesCommand}
+	list := command{
+		use: "images [FLAGS] [REPOSITORY[:TAG]]", short: "List images", long: imagesLong, args: cobra.MaximumNArgs(1),
+		complete: completer{names: imageNames}, values: map[string]names{"filter": imageFilterWords()}, setup: imagesCommand,
+	}
 	remove := command{use: "rmi [FLAGS] IMAGE...", short: "Remove images", args: cobra.MinimumNArgs(1), complete: completer{names: imageNames, many: true}, setup: rmiCommand}
 	both := []command{ // under their own names and in the group
 		{use: "pull [FLAGS] IMAGE", short: "Fetch an image from its registry", args: cobra.ExactArgs(1), complete: completer{names: imageNames}, setup: pullCommand},
@@ -30,7 +33,7 @@ func imageCommands() []command {
 	}
 	both = append(both, archiveCommands()...)
 	group := command{use: "image", short: "Look after images", sub: append([]command{
-		list.as("ls [FLAGS]"), remove.as("rm [FLAGS] IMAGE..."),
+		list.as("ls [FLAGS] [REPOSITORY[:TAG]]"), remove.as("rm [FLAGS] IMAGE..."),
 		{use: "inspect [FLAGS] IMAGE...", short: "Show all about images", args: cobra.MinimumNArgs(1), complete: completer{names: imageNames, many: true}, setup: imageInspectCommand},
 		{use: "prune [FLAGS]", short: "Remove what no image and no container needs", long: pruneLong, args: cobra.NoArgs, setup: imagePruneCommand},
 	}, both...)}
@@ -58,12 +61,29 @@ var imageHeader = imageRow{
 	CreatedSince: "CREATED", CreatedAt: "CREATED AT", Size: "SIZE", Platform: "PLATFORM",
 }
 
+const imagesLong = `All of them, or those with this name: of a repository, or of one tag of it. In a name
+* stands for characters other than /, ? for one, and [a-c] for one of some. Filters:
+
+	reference=NAME       as the argument
+	label=KEY[=VALUE]
+	dangling=true|false  without a name, or with one
+	before=IMAGE         made before that one
+	since=IMAGE          made after that one
+
+One of those with the same key has to fit, of labels each, and each key. An image that
+has lost its name is not listed, so that none is dangling: xc image prune removes it.`
+
 func imagesCommand(a *App, f *pflag.FlagSet) action {
+	var opt api.ListImagesOptions
+	filterFlag(f, &opt.Filters, "label=tier=db, since=alpine:3")
 	quiet := f.BoolP("quiet", "q", false, "only ids")
 	whole := f.Bool("no-trunc", false, "do not shorten")
 	format := formatFlag(f)
-	return func(ctx context.Context, e api.Engine, _ []string) error {
-		list, err := e.ListImages(ctx)
+	return func(ctx context.Context, e api.Engine, args []string) error {
+		for _, name := range args {
+			opt.Filters = append(opt.Filters, "reference="+name)
+		}
+		list, err := e.ListImages(ctx, opt)
 		if err != nil {
 			return err
 		}
