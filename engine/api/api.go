@@ -69,6 +69,9 @@ type Containers interface {
 	KillContainer(ctx context.Context, name, signal string) error
 	// RemoveContainer removes a stopped container and all it held.
 	RemoveContainer(ctx context.Context, name string, opt RemoveOptions) error
+	// PruneContainers removes all containers that do not run, but for those that are
+	// being started; their volumes stay. It goes on past failures.
+	PruneContainers(ctx context.Context) (PrunedContainers, error)
 	// ExecContainer runs a command in a running container and returns when
 	// the command has exited.
 	ExecContainer(ctx context.Context, name string, opt ExecOptions) (Exit, error)

@@ -222,6 +222,12 @@ type RemoveOptions struct {
 	Volumes bool `json:"volumes,omitempty"` // its anonymous volumes go with it
 }
 
+// PrunedContainers is what a prune has removed.
+type PrunedContainers struct {
+	Names []string `json:"names"` // the oldest first
+	Bytes int64    `json:"bytes"` // that were written into their roots
+}
+
 // ExecOptions describe a command run in a running container.
 type ExecOptions struct {
 	ID       string   `json:"id,omitempty"` // chosen by the caller, to resize it; unique among the container's

@@ -21,6 +21,7 @@ const (
 	MethodContainersRenameContainer    = "Containers.RenameContainer"
 	MethodContainersKillContainer      = "Containers.KillContainer"
 	MethodContainersRemoveContainer    = "Containers.RemoveContainer"
+	MethodContainersPruneContainers    = "Containers.PruneContainers"
 	MethodContainersExecContainer      = "Containers.ExecContainer"
 	MethodContainersAttachContainer    = "Containers.AttachContainer"
 	MethodContainersResizeContainer    = "Containers.ResizeContainer"
@@ -84,6 +85,7 @@ func EngineMethods() []string {
 		MethodContainersRenameContainer,
 		MethodContainersKillContainer,
 		MethodContainersRemoveContainer,
+		MethodContainersPruneContainers,
 		MethodContainersExecContainer,
 		MethodContainersAttachContainer,
 		MethodContainersResizeContainer,
@@ -164,6 +166,8 @@ func EngineHandler(impl Engine) ipc.Handler {
 			return engineContainersKillContainerServe(ctx, impl, r)
 		case MethodContainersRemoveContainer:
 			return engineContainersRemoveContainerServe(ctx, impl, r)
+		case MethodContainersPruneContainers:
+			return engineContainersPruneContainersServe(ctx, impl, r)
 		case MethodContainersExecContainer:
 			return engineContainersExecContainerServe(ctx, impl, r)
 		case MethodContainersAttachContainer:
@@ -547,6 +551,30 @@ func engineContainersRemoveContainerServe(ctx context.Context, impl Engine, r *i
 		return nil, nil, err
 	}
 	return nil, nil, impl.RemoveContainer(ctx, in.Name, in.Opt)
+}
+
+type engineContainersPruneContainersOut struct {
+	Result PrunedContainers `json:"result"`
+}
+
+// PruneContainers calls Containers.PruneContainers.
+func (c EngineClient) PruneContainers(ctx context.Context) (PrunedContainers, error) {
+	var out engineContainersPruneContainersOut
+	got, err := c.C.Call(ctx, MethodContainersPruneContainers, nil, nil, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func engineContainersPruneContainersServe(ctx context.Context, impl Engine, r *ipc.Request) (any, []*os.File, error) {
+	res0, err := impl.PruneContainers(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := engineContainersPruneContainersOut{
+		Result: res0,
+	}
+	return out, nil, nil
 }
 
 type engineContainersExecContainerIn struct {

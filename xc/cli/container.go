@@ -28,6 +28,7 @@ func containerGroup() command {
 			use: "inspect [FLAGS] CONTAINER...", short: "Show all about containers", args: cobra.MinimumNArgs(1),
 			complete: completer{names: containerNames(), many: true}, setup: containerInspectCommand,
 		},
+		command{use: "prune [FLAGS]", short: "Remove all containers that do not run", long: containerPruneLong, args: cobra.NoArgs, setup: containerPruneCommand},
 	)}
 }
 

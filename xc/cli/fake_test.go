@@ -68,6 +68,7 @@ type fake struct {
 	events     []api.Event
 	eventCalls []api.EventOptions
 	read       int64 // by containers
+	stuck      bool  // a container cannot be removed
 
 	waits, attached chan struct{} // told of each call
 }
@@ -412,6 +413,14 @@ func (f *fake) RemoveContainer(_ context.Context, name string, opt api.RemoveOpt
 		return fmt.Errorf("remove container %s: its journal: %w", name, fs.ErrNotExist)
 	}
 	return nil
+}
+
+func (f *fake) PruneContainers(context.Context) (api.PrunedContainers, error) {
+	f.note("container prune")
+	if f.stuck {
+		return api.PrunedContainers{}, errors.New("remove container stuck: it does not go")
+	}
+	return api.PrunedContainers{Names: []string{"old", "older"}, Bytes: 3000}, nil
 }
 
 func (f *fake) ExecContainer(_ context.Context, name string, opt api.ExecOptions) (api.Exit, error) {

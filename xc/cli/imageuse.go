@@ -95,11 +95,7 @@ func imagePruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
-		what := "what no image and no container needs"
-		if opt.All {
-			what = "all images of which there is no container"
-		}
-		if yes, err := a.sure(*force, what); err != nil || !yes {
+		if yes, err := a.sure(*force, unusedImages(opt.All)); err != nil || !yes {
 			return err
 		}
 		pruned, err := e.PruneImages(ctx, opt)
@@ -107,16 +103,33 @@ func imagePruneCommand(a *App, f *pflag.FlagSet) action {
 			return err
 		}
 		return printObject(a.Stdout, *format, pruned, func(w io.Writer) error {
-			for _, n := range pruned.Names {
-				fmt.Fprintln(w, "Untagged: "+familiar(n))
-			}
-			for _, d := range append(pruned.Blobs, pruned.Roots...) {
-				fmt.Fprintln(w, "Deleted: "+d)
-			}
-			_, err := fmt.Fprintf(w, "Total reclaimed space: %s\n", size(pruned.Bytes))
-			return err
+			showPrunedImages(w, pruned)
+			return showReclaimed(w, pruned.Bytes)
 		})
 	}
+}
+
+// unusedImages are what a prune takes.
+func unusedImages(all bool) string {
+	if all {
+		return "all images of which there is no container"
+	}
+	return "what no image and no container needs"
+}
+
+func showPrunedImages(w io.Writer, pruned api.PrunedImages) {
+	for _, n := range pruned.Names {
+		fmt.Fprintln(w, "Untagged: "+familiar(n))
+	}
+	for _, d := range append(pruned.Blobs, pruned.Roots...) {
+		fmt.Fprintln(w, "Deleted: "+d)
+	}
+}
+
+// showReclaimed is the last line of a prune.
+func showReclaimed(w io.Writer, bytes int64) error {
+	_, err := fmt.Fprintf(w, "Total reclaimed space: %s\n", size(bytes))
+	return err
 }
 
 // forceFlag binds --force of a command that asks before it removes.

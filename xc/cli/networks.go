@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 
@@ -226,16 +227,29 @@ func networkInspectCommand(a *App, f *pflag.FlagSet) action {
 
 func networkPruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
+	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
-		if yes, err := a.sure(*force, "all networks that no container is connected to, but for default"); err != nil || !yes {
+		if yes, err := a.sure(*force, unusedNetworks); err != nil || !yes {
 			return err
 		}
+		pruned := prunedNetworks{Names: []string{}}
 		removed, err := e.PruneNetworks(ctx)
-		for _, name := range removed {
-			fmt.Fprintln(a.Stdout, name)
-		}
-		return err
+		pruned.Names = append(pruned.Names, removed...)
+		return errors.Join(err, printObject(a.Stdout, *format, pruned, func(w io.Writer) error {
+			for _, name := range removed {
+				fmt.Fprintln(w, name)
+			}
+			return nil
+		}))
 	}
+}
+
+// unusedNetworks are what a prune takes.
+const unusedNetworks = "all networks that no container is connected to, but for default"
+
+// prunedNetworks is what was removed.
+type prunedNetworks struct {
+	Names []string `json:"names"`
 }
 
 // networkFlags are those of a container's networks.

@@ -34,6 +34,7 @@ func systemCommands() []command {
 			{use: "check [FLAGS]", short: "Show what the host has of what containers need, and how to get what is missing", long: checkLong, args: cobra.NoArgs, setup: checkCommand},
 			{use: "df [FLAGS]", short: "Show what takes room on the disk", args: cobra.NoArgs, setup: dfCommand},
 			{use: "info [FLAGS]", short: "Describe the engine and its host", args: cobra.NoArgs, setup: infoCommand},
+			{use: "prune [FLAGS]", short: "Remove what is not in use", long: systemPruneLong, args: cobra.NoArgs, setup: systemPruneCommand},
 		}},
 		{use: "version [FLAGS]", short: "Show the versions of xc and of the engine", args: cobra.NoArgs, alone: true, setup: versionCommand},
 	}

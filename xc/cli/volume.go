@@ -161,11 +161,7 @@ func volumePruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
-		what := "the volumes without a name of their own that no container has"
-		if opt.All {
-			what = "all volumes that no container has"
-		}
-		if yes, err := a.sure(*force, what+", with their data"); err != nil || !yes {
+		if yes, err := a.sure(*force, unusedVolumes(opt.All)); err != nil || !yes {
 			return err
 		}
 		pruned, err := e.PruneVolumes(ctx, opt)
@@ -176,8 +172,15 @@ func volumePruneCommand(a *App, f *pflag.FlagSet) action {
 			for _, n := range pruned.Names {
 				fmt.Fprintln(w, "Deleted: "+n)
 			}
-			_, err := fmt.Fprintf(w, "Total reclaimed space: %s\n", size(pruned.Bytes))
-			return err
+			return showReclaimed(w, pruned.Bytes)
 		})
 	}
+}
+
+// unusedVolumes are what a prune takes.
+func unusedVolumes(all bool) string {
+	if all {
+		return "all volumes that no container has, with their data"
+	}
+	return "the volumes without a name of their own that no container has, with their data"
 }

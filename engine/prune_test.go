@@ -1,0 +1,56 @@
+package engine_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/joyboyid/xc/engine/api"
+)
+
+// What runs stays, with all that it needs; what does not goes, also what has ended
+// only now.
+func TestIntegrationContainerPrune(t *testing.T) {
+	e := testEngine(t)
+	defer removeNetworks(t, e)
+	ctx := t.Context()
+	importVolumes(t, e, "root", "/var/lib/db")
+	createNetwork(t, e, twoFamilies("lan", "5"))
+	createNetwork(t, e, twoFamilies("wan", "6"))
+	sleeper(t, e, "runs", api.Attachment{Network: "wan"})
+	if _, err := e.CreateContainer(ctx, api.ContainerSpec{Name: "made", Image: "root", Networks: []api.Attachment{{Network: "lan"}}}); err != nil {
+		t.Fatal(err)
+	}
+	start(t, e, api.ContainerSpec{Name: "rm", Image: "root", AutoRemove: true, Command: []string{"true"}})
+	start(t, e, api.ContainerSpec{Name: "done", Image: "root", Command: []string{"sh", "-c", "head -c 300000 /dev/urandom >/file"}})
+	for _, name := range []string{"rm", "done"} {
+		if _, err := e.WaitContainer(ctx, name, api.WaitOptions{Condition: api.WaitNotRunning}); err != nil && name != "rm" {
+			t.Fatal(err)
+		}
+	}
+	after := lastEvent(t, e)
+	pruned, err := e.PruneContainers(ctx)
+	if err != nil || !slices.Equal(pruned.Names, []string{"made", "done"}) || pruned.Bytes < 300_000 {
+		t.Errorf("%+v, %v", pruned, err)
+	}
+	if got := chosen(t, e, true); got != "runs" {
+		t.Errorf("left: %s", got)
+	}
+	if got := happened(t, e, api.EventOptions{After: after, Filters: []string{"action=remove", "container=made", "container=done"}}); got != "made.remove done.remove" {
+		t.Errorf("told: %s", got)
+	}
+	if pruned, err := e.PruneContainers(ctx); err != nil || len(pruned.Names) != 0 || pruned.Bytes != 0 || pruned.Names == nil {
+		t.Errorf("again: %+v, %v", pruned, err)
+	}
+	if removed, err := e.PruneNetworks(ctx); err != nil || !slices.Equal(removed, []string{"lan"}) {
+		t.Errorf("networks: %q, %v", removed, err)
+	}
+	// Their volumes stay, until these are pruned.
+	volumes, err := e.PruneVolumes(ctx, api.PruneVolumesOptions{})
+	if err != nil || len(volumes.Names) != 2 {
+		t.Errorf("volumes: %+v, %v", volumes, err)
+	}
+	images, err := e.PruneImages(ctx, api.PruneImagesOptions{All: true})
+	if err != nil || len(images.Names) != 0 {
+		t.Errorf("images: %+v, %v", images, err)
+	}
+}
