@@ -32,7 +32,7 @@ type release struct {
 }
 
 var releases = map[string]release{
-	"earlier": {version: control.Version - 1, lacks: []string{"Control.Resize", "user"}},
+	"earlier": {version: control.Version - 1, lacks: []string{"Control.Resize", "Control.Detach", "user"}},
 	"later":   {version: control.Version + 1, says: "new"},
 	"foreign": {version: control.Version + 1, wire: 2},
 }
@@ -83,7 +83,7 @@ func (rel release) run(id string) error {
 			in = json.RawMessage(r.Params)
 		}
 		var out json.RawMessage
-		files, err := c.Call(ctx, r.Method, in, r.Files, &out)
+		files, err := c.Stream(ctx, r.Method, in, r.Files, func(raw []byte, _ []*os.File) error { return r.Emit(json.RawMessage(raw)) }, &out)
 		if err == nil && r.Method == control.MethodControlStart {
 			started.Store(true)
 		}

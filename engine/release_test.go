@@ -204,6 +204,10 @@ func (u upgraded) lacking() {
 			}
 			return err
 		},
+		"exec detached": func() error {
+			_, err := u.ExecContainer(u.Context(), "sleeps", api.ExecOptions{Args: []string{"true"}, Detach: true})
+			return err
+		},
 		"resize": func() error { return u.ResizeContainer(u.Context(), "sleeps", "", api.Size{Rows: 5, Cols: 6}) },
 	} {
 		err := ask()

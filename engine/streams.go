@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/host"
 	"github.com/joyboyid/xc/ipc"
 	"github.com/joyboyid/xc/site/control"
 	"github.com/joyboyid/xc/site/logfile"
@@ -25,13 +26,24 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 	if err := ipc.CheckText(opt); err != nil {
 		return api.Exit{}, fmt.Errorf("exec in container %s: %w", c.name(), err)
 	}
+	if opt.Detach && opt.Stdio != (api.Stdio{}) {
+		return api.Exit{}, fmt.Errorf("exec in container %s: %w: who is detached has no streams", c.name(), fs.ErrInvalid)
+	}
 	p := control.Process{
 		ID: opt.ID, Args: opt.Args, Env: environment(e.env(c), opt.Env, c.plan.Hostname, opt.Terminal),
 		Dir: cmp.Or(opt.WorkDir, c.plan.WorkDir), User: cmp.Or(opt.User, c.plan.User),
 		Terminal: opt.Terminal, Size: control.Size(opt.Size), Ulimits: ulimits(c.plan.Spec.Limits.Ulimits),
 	}
+	if opt.Detach {
+		return api.Exit{}, e.detach(ctx, c, loop, opt, p)
+	}
 	e.tell(c.execEvent(api.EventExec, opt))
 	exit, err := loop.Control.Exec(ctx, p, control.Stdio(opt.Stdio))
+	return e.execEnded(ctx, c, loop, opt, exit, err)
+}
+
+// execEnded tells how a command has ended, or why it was not run, and returns it.
+func (e *Engine) execEnded(ctx context.Context, c *container, loop *host.Loop, opt api.ExecOptions, exit control.Exit, err error) (api.Exit, error) {
 	if err != nil {
 		err = fmt.Errorf("exec in container %s: %w", c.name(), commandError(askError(loop, err)))
 		if ctx.Err() == nil { // else it goes on, as far as is known
@@ -42,6 +54,33 @@ func (e *Engine) ExecContainer(ctx context.Context, name string, opt api.ExecOpt
 	out := fromControl(exit)
 	e.tellExec(c, opt, out)
 	return out, nil
+}
+
+// detach starts a command and leaves it to itself. Its end is waited for to be told,
+// by as long as there is this engine.
+func (e *Engine) detach(ctx context.Context, c *container, loop *host.Loop, opt api.ExecOptions, p control.Process) error {
+	if err := e.begin(); err != nil {
+		return err
+	}
+	defer e.end()
+	e.tell(c.execEvent(api.EventExec, opt))
+	begun, failed := make(chan struct{}), make(chan error, 1)
+	e.watchers.Go(func() {
+		exit, err := loop.Control.Detach(e.ctx, p, func(int) error {
+			close(begun)
+			return nil
+		})
+		_, err = e.execEnded(e.ctx, c, loop, opt, exit, err)
+		failed <- err
+	})
+	select {
+	case <-begun:
+		return nil
+	case err := <-failed:
+		return err // nil: what has ended has begun
+	case <-ctx.Done():
+		return fmt.Errorf("exec in container %s: %w", c.name(), ctx.Err())
+	}
 }
 
 func (e *Engine) tellExec(c *container, opt api.ExecOptions, exit api.Exit) {

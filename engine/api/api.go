@@ -73,7 +73,7 @@ type Containers interface {
 	// being started; their volumes stay. It goes on past failures.
 	PruneContainers(ctx context.Context) (PrunedContainers, error)
 	// ExecContainer runs a command in a running container and returns when
-	// the command has exited.
+	// the command has exited; or, if it is to be detached, once it runs.
 	ExecContainer(ctx context.Context, name string, opt ExecOptions) (Exit, error)
 	// AttachContainer connects streams to main: to its terminal, or, without
 	// one, to what it writes to its log. It returns when the streams end. A stdin is

@@ -238,6 +238,10 @@ type ExecOptions struct {
 	Terminal bool     `json:"terminal,omitempty"`
 	Stdio    Stdio    `json:"stdio"`
 	Size     Size     `json:"size"`
+	// Detach leaves the command to itself: ExecContainer returns once it runs, with
+	// an Exit that says nothing, and it goes on whoever goes away. It reads nothing,
+	// and what it writes is lost. There is no Stdio then.
+	Detach bool `json:"detach,omitempty"`
 }
 
 // AttachOptions describe an attachment.

@@ -25,6 +25,10 @@ type Control interface {
 	// Exec starts a process beside main and returns when it has exited. The
 	// container does not wait for what it leaves behind.
 	Exec(ctx context.Context, p Process, stdio Stdio) (Exit, error)
+	// Detach starts a process beside main that has nobody's streams, calls started once
+	// it has been executed, and returns when it has exited. It goes on when the
+	// caller goes away, in a terminal as well.
+	Detach(ctx context.Context, p Process, started func(pid int) error) (Exit, error)
 	// Signal sends a signal to main, or with all set to every process. While an
 	// init or deinit command runs, that is who gets what is for main.
 	Signal(ctx context.Context, signal int, all bool) error

@@ -14,6 +14,7 @@ import (
 const (
 	MethodControlStart   = "Control.Start"
 	MethodControlExec    = "Control.Exec"
+	MethodControlDetach  = "Control.Detach"
 	MethodControlSignal  = "Control.Signal"
 	MethodControlStop    = "Control.Stop"
 	MethodControlAttach  = "Control.Attach"
@@ -28,6 +29,7 @@ func ControlMethods() []string {
 	return []string{
 		MethodControlStart,
 		MethodControlExec,
+		MethodControlDetach,
 		MethodControlSignal,
 		MethodControlStop,
 		MethodControlAttach,
@@ -52,6 +54,8 @@ func ControlHandler(impl Control) ipc.Handler {
 			return controlStartServe(ctx, impl, r)
 		case MethodControlExec:
 			return controlExecServe(ctx, impl, r)
+		case MethodControlDetach:
+			return controlDetachServe(ctx, impl, r)
 		case MethodControlSignal:
 			return controlSignalServe(ctx, impl, r)
 		case MethodControlStop:
@@ -152,6 +156,50 @@ func controlExecServe(ctx context.Context, impl Control, r *ipc.Request) (any, [
 		return nil, nil, err
 	}
 	out := controlExecOut{
+		Result: res0,
+	}
+	return out, nil, nil
+}
+
+type controlDetachIn struct {
+	P Process `json:"p"`
+}
+
+type controlDetachOut struct {
+	Result Exit `json:"result"`
+}
+
+// Detach calls Control.Detach.
+func (c ControlClient) Detach(ctx context.Context, p Process, emit func(int) error) (Exit, error) {
+	in := controlDetachIn{
+		P: p,
+	}
+	var out controlDetachOut
+	got, err := c.C.Stream(ctx, MethodControlDetach, in, nil, func(raw []byte, lent []*os.File) error {
+		var item int
+		if err := ipc.DecodeItem(raw, &item); err != nil {
+			return err
+		}
+		return emit(item)
+	}, &out)
+	res := ipc.Files{List: got}
+	result := out.Result
+	return result, res.Done(err)
+}
+
+func controlDetachServe(ctx context.Context, impl Control, r *ipc.Request) (any, []*os.File, error) {
+	var in controlDetachIn
+	if err := r.Decode(&in); err != nil {
+		return nil, nil, err
+	}
+	emit := func(item int) error {
+		return r.Emit(item)
+	}
+	res0, err := impl.Detach(ctx, in.P, emit)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := controlDetachOut{
 		Result: res0,
 	}
 	return out, nil, nil

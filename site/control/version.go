@@ -10,7 +10,7 @@ import "github.com/joyboyid/xc/ipc"
 // the interface only grows: testdata/versionN.txt records what version N added, and
 // a test holds the code to all of them. The number decides nothing. It tells which
 // of the two is older when a run loop refuses what it does not know, see [Unknown].
-const Version = 1
+const Version = 2
 
 // Unknown tells that a run loop refused a call of which it does not know the method
 // or something in its parameters: it is of another release than who called. It has

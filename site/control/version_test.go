@@ -99,8 +99,9 @@ func TestProtocolOnlyGrows(t *testing.T) {
 			}
 			owner, _, _ := strings.Cut(line, ".")
 			old := slices.ContainsFunc(all, func(l string) bool { return strings.HasPrefix(l, owner+".") })
+			called := strings.HasPrefix(line, "method ") // only by who uses it
 			answer := strings.HasSuffix(owner, "Out") || owner == "Exit" || owner == "State"
-			if old && !answer && !strings.HasSuffix(line, " omitempty") && !strings.HasSuffix(line, " omitzero") {
+			if old && !called && !answer && !strings.HasSuffix(line, " omitempty") && !strings.HasSuffix(line, " omitzero") {
 				t.Errorf("%q is new in version %d and always sent: older run loops refuse it", line, v)
 			}
 		}

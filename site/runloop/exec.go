@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 
 	"github.com/joyboyid/xc/site/control"
+	"github.com/joyboyid/xc/site/logfile"
 )
 
 // Exec implements control.Control. When ctx ends, a terminal hangs up; a
@@ -37,6 +39,46 @@ func (l *loop) exec(ctx context.Context, p control.Process, stdio control.Stdio)
 		return control.Exit{}, err
 	}
 	closeStdio(stdio)
+	select {
+	case e := <-done:
+		return e, nil
+	case <-ctx.Done():
+		return control.Exit{}, ctx.Err()
+	}
+}
+
+// Detach implements control.Control. What it writes, to a terminal of its own or not,
+// goes nowhere.
+func (l *loop) Detach(ctx context.Context, p control.Process, started func(pid int) error) (control.Exit, error) {
+	e, err := l.detach(ctx, p, started)
+	if err != nil {
+		return e, fmt.Errorf("exec: %w", err)
+	}
+	return e, nil
+}
+
+func (l *loop) detach(ctx context.Context, p control.Process, started func(pid int) error) (control.Exit, error) {
+	if err := l.reserve(p.ID); err != nil {
+		return control.Exit{}, err
+	}
+	defer l.release(p.ID)
+	var stdio control.Stdio
+	if !p.Terminal {
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			return control.Exit{}, err
+		}
+		defer null.Close()
+		stdio.Stdout, stdio.Stderr = null, null
+	}
+	p.OpenStdin = false
+	pr, done, err := l.startExec(p, stdio, func(logfile.Stream, []byte) {})
+	if err != nil {
+		return control.Exit{}, err
+	}
+	if err := started(pr.tree.Pid()); err != nil {
+		return control.Exit{}, err
+	}
 	select {
 	case e := <-done:
 		return e, nil

@@ -250,6 +250,16 @@ func (l *fakeLoop) lookup(p control.Process) ([]string, error) {
 
 // Exec implements control.Control.
 func (l *fakeLoop) Exec(ctx context.Context, p control.Process, stdio control.Stdio) (control.Exit, error) {
+	return l.beside(ctx, p, stdio, func(int) error { return nil })
+}
+
+// Detach implements control.Control.
+func (l *fakeLoop) Detach(ctx context.Context, p control.Process, started func(pid int) error) (control.Exit, error) {
+	return l.beside(ctx, p, control.Stdio{}, started)
+}
+
+// beside runs a process that the container does not wait for.
+func (l *fakeLoop) beside(ctx context.Context, p control.Process, stdio control.Stdio, started func(pid int) error) (control.Exit, error) {
 	l.mu.Lock()
 	if l.main == nil || l.over() {
 		l.mu.Unlock()
@@ -257,6 +267,9 @@ func (l *fakeLoop) Exec(ctx context.Context, p control.Process, stdio control.St
 	}
 	fp, err := l.spawnLocked(p, stdio, nil)
 	l.mu.Unlock()
+	if err == nil {
+		err = started(fp.pid)
+	}
 	if err != nil {
 		return control.Exit{}, fmt.Errorf("exec: %w", err)
 	}

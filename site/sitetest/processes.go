@@ -2,9 +2,12 @@ package sitetest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -78,6 +81,22 @@ var processPromises = []Promise{
 		main := b.start(command("hold", "/tmp/end"), nil)
 		h.says(main.out, "ready")
 		h.wants(b.exec(command("exit", "9")).wait(), 9, "")
+		b.release()
+		h.wants(main.wait(), 0, "ready ")
+	}},
+	{"exec-detached", "a detached command is told of once it runs, and goes on when who has started it goes away", func(h *harness) {
+		src := h.dir()
+		b := h.hold(Container{Mounts: []Mount{h.mount(src, "/srv", false)}}).up()
+		main := b.start(command("hold", "/tmp/end"), nil)
+		h.says(main.out, "ready")
+		exit, err := b.control().Detach(h.Context(), command("exit", "9"), func(int) error { return nil })
+		h.check(err == nil && exit.Code == 9, "exit: %+v, %v", exit, err)
+		_, err = b.control().Detach(h.Context(), command("hold", "/srv/go"), func(int) error { return errors.New("told") })
+		h.check(err != nil, "who has gone is told: %+v", err)
+		ctx, leave := context.WithCancel(h.Context())
+		_, err = b.control().Detach(ctx, command("append", "/srv/list", "on"), func(int) error { leave(); return nil })
+		h.check(err == nil || errors.Is(err, context.Canceled), "error: %v", err)
+		h.until("its work", func() bool { b, err := os.ReadFile(filepath.Join(src, "list")); return err == nil && string(b) == "on" })
 		b.release()
 		h.wants(main.wait(), 0, "ready ")
 	}},

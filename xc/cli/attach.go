@@ -21,11 +21,15 @@ func execCommand() command {
 			var opt api.ExecOptions
 			interactive := f.BoolP("interactive", "i", false, "connect standard input")
 			f.BoolVarP(&opt.Terminal, "tty", "t", false, "give the command a terminal")
+			f.BoolVarP(&opt.Detach, "detach", "d", false, "leave the command to itself once it runs; what it writes is lost")
 			env := f.StringArrayP("env", "e", nil, "set a variable: KEY=VALUE, or KEY for its value here")
 			envFile := f.StringArray("env-file", nil, "read variables from a file, one to a line")
 			f.StringVarP(&opt.WorkDir, "workdir", "w", "", "working directory in the container")
 			f.StringVarP(&opt.User, "user", "u", "", "run as NAME|UID[:GROUP|GID]")
 			return func(ctx context.Context, e api.Engine, args []string) (err error) {
+				if opt.Detach && *interactive {
+					return errors.New("--interactive: nobody types where a command is detached: leave out -i, or -d")
+				}
 				opt.Args = args[1:]
 				if opt.Env, err = environment(*envFile, *env); err != nil {
 					return err
@@ -39,6 +43,11 @@ func execCommand() command {
 // exec runs a command and returns how it ended. The command goes with this
 // program's connection, so there are no keys to leave it behind.
 func (a *App) exec(ctx context.Context, e api.Engine, name string, opt api.ExecOptions, interactive bool) error {
+	opt.ID = rand.Text()
+	if opt.Detach {
+		_, err := e.ExecContainer(ctx, name, opt)
+		return a.explainExec(ctx, err, "whether the command runs")
+	}
 	s, err := a.connect(interactive, opt.Terminal, nil)
 	if err != nil {
 		return err
@@ -50,18 +59,24 @@ func (a *App) exec(ctx context.Context, e api.Engine, name string, opt api.ExecO
 	if err := s.begin(); err != nil {
 		return err
 	}
-	opt.ID, opt.Stdio, opt.Size = rand.Text(), s.theirs, s.tell()
+	opt.Stdio, opt.Size = s.theirs, s.tell()
 	answer := make(chan outcome, 1)
 	go func() {
 		var o outcome
 		o.exit, o.err = e.ExecContainer(ctx, name, opt)
-		if a.session.lost(ctx, o.err) {
-			o.err = fmt.Errorf("xcd has gone, so how the command ends is not known: %w", o.err)
-		}
+		o.err = a.explainExec(ctx, o.err, "how the command ends")
 		answer <- o
 	}()
 	s.relay(func(size api.Size) error { return a.resize(ctx, name, opt.ID, size) })
 	return s.until(answer)
+}
+
+// explainExec says what is not known of a command when the daemon was lost.
+func (a *App) explainExec(ctx context.Context, err error, what string) error {
+	if a.session.lost(ctx, err) {
+		return fmt.Errorf("xcd has gone, so %s is not known: %w", what, err)
+	}
+	return err
 }
 
 func attachCommand() command {

@@ -88,6 +88,11 @@ func TestExitCodes(t *testing.T) {
 		{"exec web exit 9", 9, ""},
 		{"exec web nope", 127, "command not found"},
 		{"exec nobody exit 0", 125, `container "nobody"`},
+		{"exec -d web exit 9", 0, ""},
+		{"exec -d web nope", 127, "command not found"},
+		{"exec -d web /etc/passwd", 126, "not executable"},
+		{"exec -d nobody exit 0", 125, `container "nobody"`},
+		{"exec -di web exit 0", 125, "--interactive: nobody types where a command is detached"},
 		{"attach web", 125, "does not run: start it first"},
 		{"start nobody web2", 125, `container "nobody": file does not exist; container "web2"`},
 		{"ps --format {{.Nonsense}}", 125, "--format"},
@@ -134,6 +139,34 @@ func TestStreams(t *testing.T) {
 	}
 	if r := f.xc(t, "wait", "bg"); r.out != "3\n" {
 		t.Errorf("wait: %+v (a detached container got descriptors?)", r)
+	}
+}
+
+// Who is detached gets no descriptors, and is not waited for.
+func TestExecDetached(t *testing.T) {
+	f := newFake(t)
+	standard(f)
+	f.xc(t, "create", "--name", "web", "alpine:3", "exit", "0")
+	over := make(chan struct{})
+	f.programs["long"] = func(p *process) api.Exit {
+		<-over
+		return f.programs["background"](p)
+	}
+	for _, args := range []string{"exec -d web long", "exec --detach -t web long"} {
+		if r := f.xc(t, strings.Fields(args)...); r.code != 0 || r.out+r.errout != "" {
+			t.Errorf("xc %s: %+v", args, r)
+		}
+	}
+	close(over)
+	for range 2 {
+		if exit := <-f.detached; exit.Code != 3 {
+			t.Error("it has descriptors")
+		}
+	}
+	for _, tty := range []bool{false, true} {
+		if call := fmt.Sprintf("detached tty=%v id=true size={0 0}", tty); !f.noted(call) {
+			t.Errorf("no %q among %q", call, f.made())
+		}
 	}
 }
 

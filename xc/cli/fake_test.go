@@ -71,12 +71,13 @@ type fake struct {
 	stuck      bool  // a container cannot be removed
 
 	waits, attached chan struct{} // told of each call
+	detached        chan api.Exit // of commands
 }
 
 func newFake(t *testing.T) *fake {
 	return &fake{
 		t: t, remote: map[string]api.Image{}, programs: map[string]program{},
-		waits: make(chan struct{}, 16), attached: make(chan struct{}, 16), imageCheck: api.ImageCheck{Images: 2, Blobs: 5},
+		waits: make(chan struct{}, 16), attached: make(chan struct{}, 16), detached: make(chan api.Exit, 16), imageCheck: api.ImageCheck{Images: 2, Blobs: 5},
 		images: []api.Image{{
 			ID: "sha256:" + strings.Repeat("ab", 32), Digest: "sha256:" + strings.Repeat("cd", 32),
 			Names: []string{"docker.io/library/alpine:3"}, Platform: "linux/amd64", Size: 7_654_321,
@@ -432,6 +433,14 @@ func (f *fake) ExecContainer(_ context.Context, name string, opt api.ExecOptions
 		return api.Exit{}, err
 	}
 	p := newProcess(opt.Args, opt.Stdio)
+	if opt.Detach {
+		f.note("detached tty=%v id=%v size=%v", opt.Terminal, opt.ID != "", opt.Size)
+		go func() {
+			defer p.close()
+			f.detached <- run(p)
+		}()
+		return api.Exit{}, nil
+	}
 	defer p.close()
 	return run(p), nil
 }
