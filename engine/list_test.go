@@ -87,7 +87,7 @@ func TestIntegrationContainerFilters(t *testing.T) {
 		}
 	}
 	refused(t, map[string]string{
-		"color=red": "the keys are id, name, label, status, exited, ancestor, network, volume, before and since", "name": "expected KEY=VALUE", "=x": "KEY=VALUE", "id=": "KEY=VALUE",
+		"color=red": "the keys are id, name, label, status, exited, ancestor, network, volume, before and since", "name": "expected KEY=VALUE", "=x": "the keys are", "id=": "KEY=VALUE",
 		"status=paused": "a container is created, or running, or exited", "exited=-1": "0 to 255", "exited=256": "0 to 255", "name=[": "missing closing ]",
 		"ancestor=A:B:C": "reference",
 	}, func(filter string) error {
