@@ -56,8 +56,8 @@ func (e *Engine) execEnded(ctx context.Context, c *container, loop *host.Loop, o
 	return out, nil
 }
 
-// detach starts a command and leaves it to itself. Its end is waited for to be told,
-// by as long as there is this engine.
+// detach starts a command and leaves it to itself. Its end is waited for, to be told,
+// as long as there is this engine.
 func (e *Engine) detach(ctx context.Context, c *container, loop *host.Loop, opt api.ExecOptions, p control.Process) error {
 	if err := e.begin(); err != nil {
 		return err
