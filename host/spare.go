@@ -30,6 +30,7 @@ type spares struct {
 	now      *spare
 	leaving  map[string]*departure // by id: what is being given up
 	last     [2]rootKind           // of the containers that were made last, the latest first
+	stuck    []stuckRoot           // what could not be given up
 	marked   string                // the id of the next root, if it has one and its mark is there
 	patience time.Duration         // idleTime if 0
 }
@@ -65,11 +66,15 @@ func (r *spareRoot) wait() error {
 	return r.err
 }
 
+// stuckRoot is a root that somebody holds, or has made a clone of. Its mark stays, and
+// the next engine tries again; as does who wants its chain to go.
+type stuckRoot struct{ id, chain string }
+
 // departure is something ready that is being given up. Whoever has its id waits.
 type departure struct {
 	chain string // of the root in it
 	gone  chan struct{}
-	err   error // what could not be given up; it is swept by the next engine
+	err   error // what could not be given up
 }
 
 const (
@@ -356,7 +361,18 @@ func (h *Host) depart(id string, root *spareRoot, undo func() error) (do func() 
 		if h.spares.leaving[id] == d {
 			delete(h.spares.leaving, id)
 		}
+		var useless *spare
+		if d.err != nil && root != nil {
+			h.spares.stuck = append(h.spares.stuck, stuckRoot{id, root.chain})
+			if s := h.spares.now; s != nil && s.id == id { // a container could not have its root by that id
+				useless, h.spares.now = s, nil
+				stop(s.claimed)
+			}
+		}
 		h.spares.mu.Unlock()
+		if useless != nil {
+			d.err = errors.Join(d.err, h.removeSpare(id, useless.loop))
+		}
 		close(d.gone)
 		return d.err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -221,14 +222,14 @@ type sparedRoots struct {
 
 // Delete removes a chain without children.
 func (r sparedRoots) Delete(ctx context.Context, chain digest.Digest) error {
-	if err := r.h.dropChain(chain.String()); err != nil {
+	if err := r.h.dropChain(ctx, chain.String()); err != nil {
 		return err
 	}
 	return r.Store.Delete(ctx, chain)
 }
 
 // dropChain gives up what is ready if it has a root of a chain.
-func (h *Host) dropChain(chain string) error {
+func (h *Host) dropChain(ctx context.Context, chain string) error {
 	h.spares.mu.Lock()
 	if h.spares.last[0].chain == chain {
 		h.spares.last = [2]rootKind{}
@@ -244,12 +245,32 @@ func (h *Host) dropChain(chain string) error {
 		}
 	}
 	h.spares.mu.Unlock()
-	err := do()
+	_ = do() // what fails is stuck, and tried again
 	for _, d := range leaving {
 		<-d.gone
-		err = errors.Join(err, d.err)
 	}
-	return err
+	return h.unstick(ctx, chain)
+}
+
+// unstick tries again to give up the roots of a chain that could not be.
+func (h *Host) unstick(ctx context.Context, chain string) error {
+	h.spares.mu.Lock()
+	stuck := slices.Clone(h.spares.stuck)
+	h.spares.mu.Unlock()
+	var errs []error
+	for _, r := range stuck {
+		if r.chain != chain {
+			continue
+		}
+		if err := h.removeSpareRoot(ctx, r.id); err != nil {
+			errs = append(errs, fmt.Errorf("give up root %s, which was kept ready: %w", r.id, err))
+			continue
+		}
+		h.spares.mu.Lock()
+		h.spares.stuck = slices.DeleteFunc(h.spares.stuck, func(other stuckRoot) bool { return other == r })
+		h.spares.mu.Unlock()
+	}
+	return errors.Join(errs...)
 }
 
 // Warming a root.

@@ -321,7 +321,7 @@ func spareReadOnly(h spareHost) {
 }
 
 func spareIdle(h spareHost) {
-	h.spares.patience = time.Millisecond
+	h.spares.patience = time.Second
 	id := h.keep(chain)
 	h.waitGone()
 	s := Spec{ID: h.NewID(otherChain.String()), Chain: otherChain.String()}
@@ -392,10 +392,16 @@ func spareNeeded(h spareHost) {
 	if err := h.Roots().Delete(h.t.Context(), chain); !errors.Is(err, syscall.EBUSY) {
 		h.t.Errorf("deleted: %v", err)
 	}
+	if got := h.NewID(otherChain.String()); got == id {
+		h.t.Error("the id is given out again")
+	}
+	if err := h.Sweep(h.t.Context(), nil); !errors.Is(err, syscall.EBUSY) { // as the next engine does
+		h.t.Errorf("swept: %v", err)
+	}
 	if err := h.zfs.Destroy(h.t.Context(), kept); err != nil {
 		h.t.Fatal(err)
 	}
-	if err := h.Sweep(h.t.Context(), nil); err != nil { // as the next engine does
+	if err := h.Roots().Delete(h.t.Context(), chain); err != nil {
 		h.t.Error(err)
 	}
 	if roots := h.roots(); len(roots) > 0 {
