@@ -209,7 +209,7 @@ func (e *Engine) planContainer(ctx context.Context, spec api.ContainerSpec) (p p
 	if err != nil {
 		return p, "", release, err
 	}
-	id = e.host.NewID(p.Chain)
+	id = e.host.NewID(p.Chain, p.Spec.AutoRemove)
 	p.Name, p.Hostname = cmp.Or(p.Name, "xc-"+id), cmp.Or(p.Hostname, id)
 	err = e.planRest(ctx, id, &p, img)
 	return p, id, release, err

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/joyboyid/xc/jail"
@@ -44,12 +46,27 @@ func makeDatasets(t *testing.T) (images, containers string) {
 			t.Fatalf("zfs create %s: %v: %s", d, err, out)
 		}
 		t.Cleanup(func() {
+			for _, volatile := range children(t, d) { // of each host
+				if out, err := exec.Command("zfs", "destroy", volatile).CombinedOutput(); err != nil {
+					t.Errorf("zfs destroy %s: %v: %s", volatile, err, out)
+				}
+			}
 			if out, err := exec.Command("zfs", "destroy", d).CombinedOutput(); err != nil {
 				t.Errorf("zfs destroy %s: %v: %s", d, err, out)
 			}
 		})
 	}
 	return images, containers
+}
+
+// children lists the parents of volatile roots in a dataset.
+func children(t *testing.T, dataset string) []string {
+	t.Helper()
+	out, err := exec.Command("zfs", "list", "-H", "-o", "name", "-r", "-d", "1", dataset).Output()
+	if err != nil {
+		t.Error(err)
+	}
+	return slices.DeleteFunc(strings.Fields(string(out)), func(name string) bool { return !strings.HasSuffix(name, ".volatile") })
 }
 
 // foreign makes a jail that is not ours.

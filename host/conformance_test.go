@@ -73,7 +73,7 @@ func (u underTest) spec(c sitetest.Container) Spec {
 	return s
 }
 
-func (u underTest) NewID() string { return u.Host.NewID(chain.String()) }
+func (u underTest) NewID() string { return u.Host.NewID(chain.String(), false) }
 
 func (u underTest) Hold(c sitetest.Container) []site.Step { return u.Host.Hold(u.spec(c)) }
 

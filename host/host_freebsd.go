@@ -55,10 +55,10 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	if c.ImageDataset != "" {
 		h.datas = &zfsstore.Store{
 			ZFS: h.zfs, Images: c.ImageDataset, Containers: c.ContainerDataset, Tag: c.Tag,
-			Dir: filepath.Join(c.StateDir, "drafts"), Mount: mountDataset, Unmount: unmount, Finish: h.finishChain,
+			Dir: filepath.Join(c.StateDir, "drafts"), Mount: mountDataset, Unmount: h.unmount, Finish: h.finishChain,
 		}
 		h.store = sparedRoots{h.datas, h}
-		if err := h.datas.Check(ctx); err != nil {
+		if err := h.datas.Prepare(ctx); err != nil {
 			return nil, errors.Join(err, h.Close())
 		}
 	} else {
@@ -122,7 +122,7 @@ func mountDataset(dataset, dir string, options ...string) error {
 }
 
 // unmount unmounts what is on dir, if anything is.
-func unmount(dir string) error {
+func (h *Host) unmount(dir string) error {
 	st, err := mount.At(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -130,14 +130,14 @@ func unmount(dir string) error {
 	if err != nil {
 		return err
 	}
-	return forceUnmount(st)
+	return h.forceUnmount(st)
 }
 
-// forceUnmount unmounts m whoever uses it. Of ZFS it makes it read-only first:
-// zfs_umount then waits for what was written into it (zil_close), and not for three
-// transaction groups of the whole pool (zfsvfs_teardown, txg_wait_synced).
-func forceUnmount(m mount.Status) error {
-	if m.Type == "zfs" && !slices.Contains(m.Options, "ro") {
+// forceUnmount unmounts m whoever uses it. A volatile root is made read-only first:
+// zfs_umount then does not wait for the pool (zfsvfs_teardown, txg_wait_synced). Of
+// another file system of ZFS it would still wait for what was written (zil_close).
+func (h *Host) forceUnmount(m mount.Status) error {
+	if h.datas != nil && strings.HasPrefix(m.From, h.datas.Volatile("")) {
 		_ = m.Update(append(m.Options, "ro")...) // else it takes longer
 	}
 	return m.Unmount(true)

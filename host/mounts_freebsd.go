@@ -165,7 +165,11 @@ func (h *Host) mountRoot(s Spec, o jailOptions, root string) error {
 		if err != nil || there {
 			return err
 		}
-		e = h.rootEntry(s.ID)
+		from, err := h.datas.Root(context.Background(), s.ID)
+		if err != nil {
+			return err
+		}
+		e = rootEntry(from, root)
 	default:
 		l, err := h.dirs.Layout(s.ID)
 		if err != nil {
@@ -188,7 +192,7 @@ func (h *Host) mountReadOnly(e mount.Entry, s Spec, o jailOptions) error {
 		return err
 	}
 	err := makePoints(e.Path, s, o)
-	if uerr := unmount(e.Path); err != nil || uerr != nil {
+	if uerr := h.unmount(e.Path); err != nil || uerr != nil {
 		return errors.Join(err, uerr)
 	}
 	e.Options = append(e.Options, "ro")
@@ -304,7 +308,7 @@ func (h *Host) removeMounts(_ context.Context, t thing) error {
 	}
 	for _, m := range slices.Backward(list) {
 		if m.Path == t.Path || strings.HasPrefix(m.Path, t.Path+"/") {
-			if err := forceUnmount(m); err != nil {
+			if err := h.forceUnmount(m); err != nil {
 				return err
 			}
 		}
@@ -374,7 +378,7 @@ func (h *Host) leftRoots(add func(kind, name, id string)) error {
 		return err
 	}
 	for _, d := range list {
-		if id, ok := strings.CutPrefix(d.Name, h.datas.Container("")); ok {
+		if id, ok := h.datas.RootID(d.Name); ok {
 			add("dataset", d.Name, id)
 		}
 	}

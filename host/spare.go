@@ -46,9 +46,17 @@ type spare struct {
 
 // rootKind is what is known of a root before its container is.
 type rootKind struct {
-	chain   string
-	program string // what main executes
+	chain    string
+	volatile bool
+	program  string // what main executes
 }
+
+// like tells whether a root of one kind does for a container of another one.
+func (k rootKind) like(other rootKind) bool {
+	return k.chain == other.chain && k.volatile == other.volatile
+}
+
+func kindOf(s Spec) rootKind { return rootKind{s.Chain, s.Volatile, s.Program} }
 
 // spareRoot is a root that is kept ready.
 type spareRoot struct {
@@ -86,10 +94,11 @@ const (
 	idleTime = time.Minute
 )
 
-// NewID returns an id for a container of a chain, or of none: a letter and 11
+// NewID returns an id for a container of a chain, or of none, and which need not
+// survive a power cut (see [Spec]): a letter and 11
 // base32 characters (55 bits). It fits in an interface name, is never all digits
 // and has no dot, which a jail name could not bear.
-func (h *Host) NewID(chain string) string {
+func (h *Host) NewID(chain string, volatile bool) string {
 	h.spares.mu.Lock()
 	defer h.spares.mu.Unlock()
 	if chain == "" {
@@ -98,7 +107,7 @@ func (h *Host) NewID(chain string) string {
 	s := h.spares.now
 	switch {
 	case s == nil, s.loop == nil, s.claimed != nil:
-	case s.root != nil && s.root.chain != chain, h.spares.leaving[s.id] != nil:
+	case s.root != nil && !s.root.like(rootKind{chain: chain, volatile: volatile}), h.spares.leaving[s.id] != nil:
 	default:
 		s.claimed = time.AfterFunc(claimTime, func() { h.report(h.dropSpare(s)) })
 		return s.id
@@ -114,7 +123,7 @@ func (s *spares) made(k rootKind) { s.last = [2]rootKind{k, s.last[0]} }
 // next is what the next container will be made of, if that can be guessed: of
 // what the last two were.
 func (s *spares) next() rootKind {
-	if s.last[0].chain != s.last[1].chain {
+	if !s.last[0].like(s.last[1]) {
 		return rootKind{}
 	}
 	return s.last[0]
@@ -123,9 +132,9 @@ func (s *spares) next() rootKind {
 // wants tells whether a root is worth keeping.
 func (s *spares) wants(r *spareRoot) bool {
 	if next := s.next(); next.chain != "" {
-		return r.chain == next.chain
+		return r.like(next)
 	}
-	return r.chain == s.last[0].chain || r.chain == s.last[1].chain
+	return r.like(s.last[0]) || r.like(s.last[1])
 }
 
 // lockFor locks mu when nothing is being given up any more that was ready for id.
@@ -269,11 +278,11 @@ func (h *Host) takeSpare(id string) *started {
 func (h *Host) createRoot(ctx context.Context, s Spec) error {
 	root := h.takeRoot(s)
 	if root == nil || root.wait() != nil {
-		return h.store.Create(ctx, s.ID, s.Chain)
+		return h.newRoot(ctx, s)
 	}
 	there, err := h.rootThere(ctx, s.ID)
 	if err == nil && !there { // somebody who wondered about it has destroyed it
-		err = h.store.Create(ctx, s.ID, s.Chain)
+		err = h.newRoot(ctx, s)
 	}
 	return errors.Join(err, h.unmark(s.ID)) // the journal has it
 }
@@ -282,7 +291,7 @@ func (h *Host) createRoot(ctx context.Context, s Spec) error {
 func (h *Host) takeRoot(c Spec) *spareRoot {
 	h.spares.lockFor(c.ID)
 	defer h.spares.mu.Unlock()
-	h.spares.made(rootKind{c.Chain, c.Program})
+	h.spares.made(kindOf(c))
 	s := h.spares.now
 	if s == nil || s.id != c.ID || s.root == nil {
 		return nil

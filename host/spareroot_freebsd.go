@@ -60,14 +60,18 @@ func (h *Host) makeRoot(id string, k rootKind, marked bool) *spareRoot {
 }
 
 func (h *Host) prepareRoot(ctx context.Context, id string, k rootKind) error {
-	if err := h.datas.Create(ctx, id, k.chain); err != nil {
+	create, from := h.datas.Create, h.datas.Container(id)
+	if k.volatile {
+		create, from = h.datas.CreateVolatile, h.datas.Volatile(id)
+	}
+	if err := create(ctx, id, k.chain); err != nil {
 		return err
 	}
 	dir := h.mountPath(id)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := mount.Mount(h.rootEntry(id)); err != nil {
+	if err := mount.Mount(rootEntry(from, dir)); err != nil {
 		return err
 	}
 	warm(dir, k.program)
@@ -77,8 +81,16 @@ func (h *Host) prepareRoot(ctx context.Context, id string, k rootKind) error {
 // rootEntry is how the root of a container is mounted. Without access times: one
 // that was written makes the unmount wait until the whole pool is synced
 // (zfs_umount, txg_wait_synced).
-func (h *Host) rootEntry(id string) mount.Entry {
-	return mount.Entry{Type: "zfs", From: h.datas.Container(id), Path: h.mountPath(id), Options: []string{"noatime"}}
+func rootEntry(dataset, dir string) mount.Entry {
+	return mount.Entry{Type: "zfs", From: dataset, Path: dir, Options: []string{"noatime"}}
+}
+
+// newRoot makes the root of a container.
+func (h *Host) newRoot(ctx context.Context, s Spec) error {
+	if h.datas != nil && s.Volatile {
+		return h.datas.CreateVolatile(ctx, s.ID, s.Chain)
+	}
+	return h.store.Create(ctx, s.ID, s.Chain)
 }
 
 func (h *Host) removeRoot(ctx context.Context, t thing) error {
@@ -110,11 +122,20 @@ func (h *Host) removeSpareRoot(ctx context.Context, id string) error {
 // rootThere tells whether a root that was ready still is: it is a data set like any
 // other to whoever administers the pool.
 func (h *Host) rootThere(ctx context.Context, id string) (bool, error) {
-	name := h.datas.Container(id)
-	if st, err := mount.At(h.mountPath(id)); err == nil && st.From == name {
+	if st, err := mount.At(h.mountPath(id)); err == nil && h.isRoot(st, id) {
 		return true, nil
 	}
-	return h.zfs.Exists(ctx, name)
+	_, err := h.datas.Root(ctx, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// isRoot tells whether the root of a container is what is mounted.
+func (h *Host) isRoot(st mount.Status, id string) bool {
+	of, ok := h.datas.RootID(st.From)
+	return ok && of == id
 }
 
 // settleRoot unmounts the root of a container that does not run, if it is
@@ -141,12 +162,12 @@ func (h *Host) rootMounted(id string) (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil && st.From == h.datas.Container(id), err
+	return err == nil && h.isRoot(st, id), err
 }
 
 func (h *Host) unmountRoot(id string) error {
 	dir := h.mountPath(id)
-	if err := unmount(dir); err != nil {
+	if err := h.unmount(dir); err != nil {
 		return err
 	}
 	if err := os.Remove(dir); !errors.Is(err, fs.ErrNotExist) {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -87,7 +86,7 @@ func (h spareHost) keep(d digest.Digest) string {
 func (h spareHost) take(d digest.Digest) Spec {
 	h.t.Helper()
 	id := h.keep(d)
-	s := Spec{ID: h.NewID(d.String()), Chain: d.String()}
+	s := Spec{ID: h.NewID(d.String(), false), Chain: d.String()}
 	if s.ID != id {
 		h.t.Fatalf("the id is %s, what is ready is for %s", s.ID, id)
 	}
@@ -132,7 +131,7 @@ func (h spareHost) roots() (ids []string) {
 		h.t.Fatal(err)
 	}
 	for _, d := range list {
-		if id, ok := strings.CutPrefix(d.Name, h.datas.Container("")); ok {
+		if id, ok := h.datas.RootID(d.Name); ok {
 			ids = append(ids, id)
 		}
 	}
@@ -160,6 +159,7 @@ func TestIntegrationSpareRoot(t *testing.T) {
 		"somebody destroys it":               spareDestroyed,
 		"somebody makes a snapshot of it":    spareSnapshot,
 		"somebody needs it":                  spareNeeded,
+		"volatile":                           spareVolatile,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := testConfig(t)
@@ -195,14 +195,14 @@ func spareTaken(h spareHost) {
 
 func spareOfAnother(h spareHost) {
 	id := h.keep(chain)
-	if other := h.NewID(otherChain.String()); other == id {
+	if other := h.NewID(otherChain.String(), false); other == id {
 		h.t.Error("its id was given to a container of another chain")
 	}
 	h.create(otherChain)
 	if err := h.Ready(); err != nil {
 		h.t.Error(err)
 	}
-	if got := h.NewID(chain.String()); got != id {
+	if got := h.NewID(chain.String(), false); got != id {
 		h.t.Errorf("after one of another chain %s is ready, no longer %s", got, id)
 	}
 }
@@ -268,7 +268,7 @@ func spareNotStarted(h spareHost) {
 }
 
 func spareNotMade(h spareHost) {
-	if id := h.keep(chain); h.NewID(chain.String()) != id {
+	if id := h.keep(chain); h.NewID(chain.String(), false) != id {
 		h.t.Error("not the id of what is ready")
 	}
 	h.waitGone()
@@ -324,7 +324,7 @@ func spareIdle(h spareHost) {
 	h.spares.patience = time.Second
 	id := h.keep(chain)
 	h.waitGone()
-	s := Spec{ID: h.NewID(otherChain.String()), Chain: otherChain.String()}
+	s := Spec{ID: h.NewID(otherChain.String(), false), Chain: otherChain.String()}
 	if s.ID != id {
 		h.t.Errorf("its run loop is not ready any more: %s, not %s", s.ID, id)
 	}
@@ -339,7 +339,7 @@ func spareIdle(h spareHost) {
 func spareUnwanted(h spareHost) {
 	id := h.keep(chain)
 	for range 2 { // in a directory given
-		if h.NewID("") == id {
+		if h.NewID("", false) == id {
 			h.t.Error("its id was given to a container without a chain")
 		}
 	}
@@ -349,7 +349,7 @@ func spareUnwanted(h spareHost) {
 	if roots := h.roots(); len(roots) > 0 {
 		h.t.Errorf("left: %q", roots)
 	}
-	if got := h.NewID(""); got != id {
+	if got := h.NewID("", false); got != id {
 		h.t.Errorf("its run loop is not ready any more: %s, not %s", got, id)
 	}
 }
@@ -359,7 +359,7 @@ func spareDestroyed(h spareHost) {
 	if err := errors.Join(mount.Unmount(h.mountPath(s.ID), true), h.zfs.Destroy(h.t.Context(), h.datas.Container(s.ID))); err != nil {
 		h.t.Fatal(err)
 	}
-	if id := h.NewID(s.Chain); id != s.ID {
+	if id := h.NewID(s.Chain, false); id != s.ID {
 		h.t.Errorf("the id is %s, what is ready is for %s", id, s.ID)
 	}
 	if err := h.createRoot(h.t.Context(), s); err != nil {
@@ -392,7 +392,7 @@ func spareNeeded(h spareHost) {
 	if err := h.Roots().Delete(h.t.Context(), chain); !errors.Is(err, syscall.EBUSY) {
 		h.t.Errorf("deleted: %v", err)
 	}
-	if got := h.NewID(otherChain.String()); got == id {
+	if got := h.NewID(otherChain.String(), false); got == id {
 		h.t.Error("the id is given out again")
 	}
 	if err := h.Sweep(h.t.Context(), nil); !errors.Is(err, syscall.EBUSY) { // as the next engine does
@@ -404,6 +404,49 @@ func spareNeeded(h spareHost) {
 	if err := h.Roots().Delete(h.t.Context(), chain); err != nil {
 		h.t.Error(err)
 	}
+	if roots := h.roots(); len(roots) > 0 {
+		h.t.Errorf("left: %q", roots)
+	}
+}
+
+// A root that need not survive a power cut is another kind of root.
+func spareVolatile(h spareHost) {
+	var kept Spec
+	for range 2 {
+		kept = Spec{ID: randomID(), Chain: chain.String(), Volatile: true}
+		if err := errors.Join(h.createRoot(h.t.Context(), kept), h.removeRoot(h.t.Context(), thing{Name: kept.ID})); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	if err := h.Ready(); err != nil {
+		h.t.Fatal(err)
+	}
+	id := h.NewID(kept.Chain, false)
+	kept.ID = h.NewID(kept.Chain, true)
+	if roots := h.roots(); id == kept.ID || !slices.Equal(roots, []string{kept.ID}) {
+		h.t.Errorf("roots %q, the ids are %s and, for what need not survive, %s", roots, id, kept.ID)
+	}
+	if err := h.createRoot(h.t.Context(), kept); err != nil {
+		h.t.Fatal(err)
+	}
+	h.mountAt(kept)
+	st, err := h.mounted(kept.ID)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if props, err := h.zfs.Props(h.t.Context(), st.From, "sync"); err != nil || props["sync"] != "disabled" {
+		h.t.Errorf("%s: %v, %v", st.From, props, err)
+	}
+	if err := os.WriteFile(filepath.Join(st.Path, "written"), []byte("x"), 0o644); err != nil {
+		h.t.Error(err)
+	}
+	h.unmount(kept)
+	h.mountAt(kept) // and it is writable again
+	if err := os.Remove(filepath.Join(st.Path, "written")); err != nil {
+		h.t.Error(err)
+	}
+	h.unmount(kept)
+	h.remove(kept)
 	if roots := h.roots(); len(roots) > 0 {
 		h.t.Errorf("left: %q", roots)
 	}

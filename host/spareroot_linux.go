@@ -10,6 +10,8 @@ func (h *Host) unmountRoot(string) error                   { return nil }
 func (h *Host) markNext() error                            { return nil }
 func (h *Host) unmark(string) error                        { return nil }
 
+func (h *Host) newRoot(ctx context.Context, s Spec) error { return h.store.Create(ctx, s.ID, s.Chain) }
+
 func (h *Host) rootThere(context.Context, string) (bool, error) { return true, nil }
 
 func (h *Host) removeRoot(ctx context.Context, t thing) error { return h.store.Remove(ctx, t.Name) }

@@ -35,7 +35,11 @@ func (h *Host) View(ctx context.Context, s Spec, use func(root string) error) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, h.removeMounts(context.WithoutCancel(ctx), thing{Path: dir})) }()
-	e := mount.Entry{Type: "zfs", From: h.datas.Container(s.ID), Path: dir, Options: []string{"ro"}}
+	from, err := h.datas.Root(ctx, s.ID)
+	if err != nil {
+		return err
+	}
+	e := mount.Entry{Type: "zfs", From: from, Path: dir, Options: []string{"ro"}}
 	if err := mount.Mount(e); err != nil {
 		return err
 	}

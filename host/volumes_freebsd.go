@@ -18,7 +18,7 @@ func (h *Host) VolumeDrivers() (drivers map[string]volume.Driver, standard strin
 		return drivers, "directory"
 	}
 	drivers["zfs"] = &volume.Datasets{
-		ZFS: h.zfs, Parent: h.cfg.VolumeDataset, Tag: h.cfg.Tag, Dir: h.VolumesDir(), Mount: mountVolume, Unmount: unmount,
+		ZFS: h.zfs, Parent: h.cfg.VolumeDataset, Tag: h.cfg.Tag, Dir: h.VolumesDir(), Mount: mountVolume, Unmount: h.unmount,
 	}
 	return drivers, "zfs"
 }

@@ -34,6 +34,10 @@ func (s *Store) Look(ctx context.Context, id, chain, mounted string, use func(ol
 	}
 	s.looking.Lock()
 	defer s.looking.Unlock()
+	root, err := s.Root(ctx, id)
+	if err != nil {
+		return err
+	}
 	l := look{s: s, id: id, dir: filepath.Join(s.Dir, lookPrefix+id)}
 	if err := l.end(ctx); err != nil { // what an earlier one has left
 		return fmt.Errorf("look at root %s: %w", id, err)
@@ -43,11 +47,11 @@ func (s *Store) Look(ctx context.Context, id, chain, mounted string, use func(ol
 			err = errors.Join(err, fmt.Errorf("look at root %s: %w", id, endErr))
 		}
 	}()
-	if err := l.begin(ctx, from, &mounted); err != nil {
+	if err := l.begin(ctx, root, from, &mounted); err != nil {
 		return fmt.Errorf("look at root %s: %w", id, err)
 	}
 	var changed []zfs.Change
-	for c, err := range s.ZFS.Diff(ctx, from+frozen, s.Container(id)+lookSnapshot) {
+	for c, err := range s.ZFS.Diff(ctx, from+frozen, root+lookSnapshot) {
 		if err != nil {
 			return err
 		}
@@ -81,8 +85,7 @@ type look struct {
 
 func (l look) path(name string) string { return filepath.Join(l.dir, name) }
 
-func (l look) begin(ctx context.Context, old string, mounted *string) error {
-	root := l.s.Container(l.id)
+func (l look) begin(ctx context.Context, root, old string, mounted *string) error {
 	for _, name := range []string{"old", "now", "root"} {
 		if err := os.MkdirAll(l.path(name), 0o700); err != nil {
 			return err
@@ -113,8 +116,10 @@ func (l look) end(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := l.s.destroy(ctx, l.s.Container(l.id)+lookSnapshot); err != nil {
-		return err
+	for _, root := range []string{l.s.Container(l.id), l.s.Volatile(l.id)} {
+		if err := l.s.destroy(ctx, root+lookSnapshot); err != nil {
+			return err
+		}
 	}
 	for _, name := range []string{"now", "old", "root", ""} {
 		if err := os.Remove(l.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -1,9 +1,6 @@
 package zfsstore
 
-import (
-	"context"
-	"strings"
-)
+import "context"
 
 // Sizes are the bytes that each chain and each container's root takes by
 // itself: what ZFS calls used.
@@ -23,8 +20,7 @@ func (s *Store) Sizes(ctx context.Context) (chains, roots map[string]int64, err 
 		return nil, nil, err
 	}
 	for _, d := range containers {
-		id, ok := strings.CutPrefix(d.Name, s.Container(""))
-		if ok && !strings.ContainsAny(id, "/@") {
+		if id, ok := s.RootID(d.Name); ok {
 			roots[id] = int64(d.Used)
 		}
 	}

@@ -11,6 +11,8 @@
 //	tank/images/t3qk5z-6c3b…            a chain, by its chain id
 //	tank/images/t3qk5z-6c3b…@frozen     … complete
 //	tank/containers/t3qk5z-c4f2…        a container's root
+//	tank/containers/t3qk5z.volatile     has sync=disabled, and in it
+//	tank/containers/t3qk5z.volatile/t3qk5z-c7d1…  one that a power cut may spoil
 //
 // No property is set on them, since a clone with properties is not made
 // atomically; the two parents should have mountpoint=none, so that nobody else
@@ -57,8 +59,9 @@ var _ store.Roots = (*Store)(nil)
 
 const frozen = "@frozen"
 
-// Check tells whether the two parents are there.
-func (s *Store) Check(ctx context.Context) error {
+// Prepare tells whether the two parents are there, and makes the one of volatile
+// roots.
+func (s *Store) Prepare(ctx context.Context) error {
 	for _, name := range []string{s.Images, s.Containers} {
 		if _, err := s.ZFS.Get(ctx, name); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("dataset %s: %w: make it with: zfs create -p -o mountpoint=none %s", name, err, name)
@@ -66,11 +69,40 @@ func (s *Store) Check(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	if there, err := s.ZFS.Exists(ctx, s.volatile()); err != nil || there {
+		return err
+	}
+	return s.ZFS.Create(ctx, s.volatile(), zfs.Props{"sync": "disabled", "mountpoint": "none"})
 }
 
-// Container is the dataset of a container's root.
+// volatile is the parent of volatile roots.
+func (s *Store) volatile() string { return s.Containers + "/" + s.Tag + ".volatile" }
+
+// Container is the dataset of a container's root, if that is not volatile.
 func (s *Store) Container(id string) string { return s.Containers + "/" + s.Tag + "-" + id }
+
+// Volatile is the dataset of a container's volatile root.
+func (s *Store) Volatile(id string) string { return s.volatile() + "/" + s.Tag + "-" + id }
+
+// Root is the dataset of the root that a container has, or fs.ErrNotExist.
+func (s *Store) Root(ctx context.Context, id string) (string, error) {
+	for _, name := range []string{s.Container(id), s.Volatile(id)} {
+		if there, err := s.ZFS.Exists(ctx, name); err != nil || there {
+			return name, err
+		}
+	}
+	return "", &zfs.Error{Op: "get", Dataset: s.Container(id), Errno: syscall.ENOENT}
+}
+
+// RootID is the id of the container whose root a dataset is.
+func (s *Store) RootID(dataset string) (id string, ok bool) {
+	for _, first := range []string{s.Container(""), s.Volatile("")} {
+		if id, ok := strings.CutPrefix(dataset, first); ok && !strings.ContainsAny(id, "/@") {
+			return id, true
+		}
+	}
+	return "", false
+}
 
 func (s *Store) chain(chain digest.Digest) (string, error) {
 	if err := chain.Validate(); err != nil {
@@ -178,11 +210,22 @@ func (s *Store) chainOf(name string) digest.Digest {
 
 // Create makes the root of a container.
 func (s *Store) Create(ctx context.Context, id, chain string) error {
+	return s.create(ctx, s.Container(id), chain)
+}
+
+// CreateVolatile makes the root of a container that need not survive a power cut:
+// fsync(2) waits for nothing in there, and nor does the unmount of one that was
+// made read-only before.
+func (s *Store) CreateVolatile(ctx context.Context, id, chain string) error {
+	return s.create(ctx, s.Volatile(id), chain)
+}
+
+func (s *Store) create(ctx context.Context, name, chain string) error {
 	from, err := s.chain(digest.Digest(chain))
 	if err != nil {
 		return err
 	}
-	return s.ZFS.Clone(ctx, from+frozen, s.Container(id), nil)
+	return s.ZFS.Clone(ctx, from+frozen, name, nil)
 }
 
 // Remove destroys the root of a container, which must not be mounted, and its
@@ -191,7 +234,7 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 	if id == "" || strings.ContainsAny(id, "/@ ") {
 		return fmt.Errorf("remove root %q: %w", id, fs.ErrInvalid)
 	}
-	return s.destroy(ctx, s.Container(id))
+	return errors.Join(s.destroy(ctx, s.Volatile(id)), s.destroy(ctx, s.Container(id)))
 }
 
 // destroyTime bounds the wait for a dataset that something still holds: a

@@ -94,7 +94,7 @@ func begin(t testing.TB, s *zfsstore.Store, n int, parent digest.Digest) store.D
 func TestIntegrationLifeOfAChain(t *testing.T) {
 	s := open(t)
 	ctx := t.Context()
-	if err := s.Check(ctx); err != nil {
+	if err := s.Prepare(ctx); err != nil {
 		t.Fatal(err)
 	}
 	has := func(n int, want bool) {
@@ -252,5 +252,53 @@ func TestIntegrationSnapshotsOfOthers(t *testing.T) {
 	}
 	if there, err := s.ZFS.Exists(ctx, name); err != nil || there {
 		t.Errorf("after its removal: %v, %v", there, err)
+	}
+}
+
+// A root that need not survive a power cut.
+func TestIntegrationVolatile(t *testing.T) {
+	s := open(t)
+	ctx := t.Context()
+	for range 2 {
+		if err := s.Prepare(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := begin(t, s, 0, "").Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Root(ctx, "c1"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("before: %v", err)
+	}
+	if err := errors.Join(s.CreateVolatile(ctx, "c1", chain(0).String()), s.Create(ctx, "c2", chain(0).String())); err != nil {
+		t.Fatal(err)
+	}
+	for id, sync := range map[string]string{"c1": "disabled", "c2": "standard"} {
+		name, err := s.Root(ctx, id)
+		if of, ok := s.RootID(name); err != nil || !ok || of != id {
+			t.Errorf("the root of %s is %s, of %q (%v), %v", id, name, of, ok, err)
+		}
+		if props, err := s.ZFS.Props(ctx, name, "sync"); err != nil || props["sync"] != sync {
+			t.Errorf("%s: %v, %v", name, props, err)
+		}
+		if err := s.Look(ctx, id, chain(0).String(), "", func(old, now string, changed []zfs.Change) error {
+			if len(changed) > 0 {
+				t.Errorf("%s: %+v", id, changed)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, roots, err := s.Sizes(ctx); err != nil || len(roots) != 2 {
+		t.Errorf("sizes: %v, %v", roots, err)
+	}
+	for _, id := range []string{"c1", "c2", "c1"} {
+		if err := s.Remove(ctx, id); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, roots, err := s.Sizes(ctx); err != nil || len(roots) != 0 {
+		t.Errorf("left: %v, %v", roots, err)
 	}
 }
