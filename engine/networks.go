@@ -308,32 +308,31 @@ func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
 }
 
 // PruneNetworks implements api.Networks.
-func (e *Engine) PruneNetworks(ctx context.Context) ([]string, error) {
+func (e *Engine) PruneNetworks(ctx context.Context) (api.PrunedNetworks, error) {
+	out := api.PrunedNetworks{Names: []string{}}
 	if err := e.begin(); err != nil {
-		return nil, err
+		return out, err
 	}
 	defer e.end()
 	for _, n := range e.allNetworks() {
 		if err := e.awaitGone(ctx, e.members(n)); err != nil {
-			return nil, fmt.Errorf("prune networks: %w", err)
+			return out, fmt.Errorf("prune networks: %w", err)
 		}
 	}
 	e.networks.op.Lock()
 	defer e.networks.op.Unlock()
-	removed := []string{}
-	var errs []error
 	for _, n := range e.allNetworks() {
 		if n.name() == api.NetworkDefault {
 			continue
 		}
 		switch err := e.removeNetwork(context.WithoutCancel(ctx), n); {
 		case err == nil:
-			removed = append(removed, n.name())
+			out.Names = append(out.Names, n.name())
 		case !errors.Is(err, errInUse):
-			errs = append(errs, fmt.Errorf("remove network %s: %w", n.name(), err))
+			out.Failed = append(out.Failed, fmt.Sprintf("remove network %s: %v", n.name(), err))
 		}
 	}
-	return removed, errors.Join(errs...)
+	return out, nil
 }
 
 // openNetworks reads the records of networks, makes what a reboot has taken

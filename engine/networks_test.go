@@ -140,7 +140,7 @@ func TestIntegrationNetwork(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if removed, err := e.PruneNetworks(t.Context()); err != nil || !slices.Equal(removed, []string{"web"}) {
+	if removed, err := e.PruneNetworks(t.Context()); err != nil || !slices.Equal(removed.Names, []string{"web"}) {
 		t.Errorf("pruned: %v %v", removed, err)
 	}
 	if after := interfaces(t); after != before {

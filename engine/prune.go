@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,21 +24,20 @@ func (e *Engine) PruneContainers(ctx context.Context) (api.PrunedContainers, err
 	list := slices.Collect(maps.Values(e.containers))
 	e.mu.Unlock()
 	slices.SortFunc(list, func(a, b *container) int { return a.created.Compare(b.created) })
-	var errs []error
 	for _, c := range list {
 		if ctx.Err() != nil {
 			return out, fmt.Errorf("prune containers: %w", ctx.Err())
 		}
 		removed, err := e.removeStopped(ctx, c)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("remove container %s: %w", c.name(), err))
+			out.Failed = append(out.Failed, fmt.Sprintf("remove container %s: %v", c.name(), err))
 		}
 		if removed {
 			out.Names = append(out.Names, c.name())
 			out.Bytes += sizes[c.id]
 		}
 	}
-	return out, errors.Join(errs...)
+	return out, nil
 }
 
 // removeStopped removes a container that does not run, unless somebody starts or

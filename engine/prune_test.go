@@ -41,8 +41,8 @@ func TestIntegrationContainerPrune(t *testing.T) {
 	if pruned, err := e.PruneContainers(ctx); err != nil || len(pruned.Names) != 0 || pruned.Bytes != 0 || pruned.Names == nil {
 		t.Errorf("again: %+v, %v", pruned, err)
 	}
-	if removed, err := e.PruneNetworks(ctx); err != nil || !slices.Equal(removed, []string{"lan"}) {
-		t.Errorf("networks: %q, %v", removed, err)
+	if removed, err := e.PruneNetworks(ctx); err != nil || !slices.Equal(removed.Names, []string{"lan"}) {
+		t.Errorf("networks: %+v, %v", removed, err)
 	}
 	// Their volumes stay, until these are pruned.
 	volumes, err := e.PruneVolumes(ctx, api.PruneVolumesOptions{})

@@ -70,7 +70,8 @@ type Containers interface {
 	// RemoveContainer removes a stopped container and all it held.
 	RemoveContainer(ctx context.Context, name string, opt RemoveOptions) error
 	// PruneContainers removes all containers that do not run, but for those that are
-	// being started; their volumes stay. It goes on past failures.
+	// being started; their volumes stay. One that cannot be removed keeps no other,
+	// and is told of in the result.
 	PruneContainers(ctx context.Context) (PrunedContainers, error)
 	// ExecContainer runs a command in a running container and returns when
 	// the command has exited; or, if it is to be detached, once it runs.

@@ -224,8 +224,9 @@ type RemoveOptions struct {
 
 // PrunedContainers is what a prune has removed.
 type PrunedContainers struct {
-	Names []string `json:"names"` // the oldest first
-	Bytes int64    `json:"bytes"` // that were written into their roots
+	Names  []string `json:"names"`            // the oldest first
+	Failed []string `json:"failed,omitempty"` // which could not be removed, and why
+	Bytes  int64    `json:"bytes"`            // that were written into their roots
 }
 
 // ExecOptions describe a command run in a running container.

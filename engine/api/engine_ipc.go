@@ -1669,11 +1669,11 @@ func engineNetworksRemoveNetworkServe(ctx context.Context, impl Engine, r *ipc.R
 }
 
 type engineNetworksPruneNetworksOut struct {
-	Result []string `json:"result"`
+	Result PrunedNetworks `json:"result"`
 }
 
 // PruneNetworks calls Networks.PruneNetworks.
-func (c EngineClient) PruneNetworks(ctx context.Context) ([]string, error) {
+func (c EngineClient) PruneNetworks(ctx context.Context) (PrunedNetworks, error) {
 	var out engineNetworksPruneNetworksOut
 	got, err := c.C.Call(ctx, MethodNetworksPruneNetworks, nil, nil, &out)
 	res := ipc.Files{List: got}

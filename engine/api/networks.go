@@ -20,8 +20,15 @@ type Networks interface {
 	// connected to.
 	RemoveNetwork(ctx context.Context, name string) error
 	// PruneNetworks removes the networks that no container is connected to, but
-	// for NetworkDefault, and returns their names.
-	PruneNetworks(ctx context.Context) ([]string, error)
+	// for NetworkDefault. One that cannot be removed keeps no other, and is told of
+	// in the result.
+	PruneNetworks(ctx context.Context) (PrunedNetworks, error)
+}
+
+// PrunedNetworks is what a prune has removed.
+type PrunedNetworks struct {
+	Names  []string `json:"names"`
+	Failed []string `json:"failed,omitempty"` // which could not be removed, and why
 }
 
 // Names of networks with a meaning of their own.

@@ -68,7 +68,7 @@ type fake struct {
 	events     []api.Event
 	eventCalls []api.EventOptions
 	read       int64 // by containers
-	stuck      bool  // a container cannot be removed
+	stuck      bool  // a part of what is to be pruned cannot be removed
 
 	waits, attached chan struct{} // told of each call
 	detached        chan api.Exit // of commands
@@ -419,7 +419,7 @@ func (f *fake) RemoveContainer(_ context.Context, name string, opt api.RemoveOpt
 func (f *fake) PruneContainers(context.Context) (api.PrunedContainers, error) {
 	f.note("container prune")
 	if f.stuck {
-		return api.PrunedContainers{}, errors.New("remove container stuck: it does not go")
+		return api.PrunedContainers{Names: []string{"old"}, Failed: []string{"remove container stuck: it does not go", "remove container other: nor does it"}, Bytes: 1000}, nil
 	}
 	return api.PrunedContainers{Names: []string{"old", "older"}, Bytes: 3000}, nil
 }

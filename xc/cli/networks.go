@@ -232,25 +232,22 @@ func networkPruneCommand(a *App, f *pflag.FlagSet) action {
 		if yes, err := a.sure(*force, unusedNetworks); err != nil || !yes {
 			return err
 		}
-		pruned := prunedNetworks{Names: []string{}}
-		removed, err := e.PruneNetworks(ctx)
-		pruned.Names = append(pruned.Names, removed...)
-		return errors.Join(err, printObject(a.Stdout, *format, pruned, func(w io.Writer) error {
-			for _, name := range removed {
+		pruned, err := e.PruneNetworks(ctx)
+		if err != nil {
+			return err
+		}
+		err = printObject(a.Stdout, *format, pruned, func(w io.Writer) error {
+			for _, name := range pruned.Names {
 				fmt.Fprintln(w, name)
 			}
 			return nil
-		}))
+		})
+		return errors.Join(err, failures(pruned.Failed))
 	}
 }
 
 // unusedNetworks are what a prune takes.
 const unusedNetworks = "all networks that no container is connected to, but for default"
-
-// prunedNetworks is what was removed.
-type prunedNetworks struct {
-	Names []string `json:"names"`
-}
 
 // networkFlags are those of a container's networks.
 type networkFlags struct {

@@ -52,15 +52,18 @@ func (f *fake) RemoveNetwork(ctx context.Context, name string) error {
 	return nil
 }
 
-func (f *fake) PruneNetworks(context.Context) ([]string, error) {
+func (f *fake) PruneNetworks(context.Context) (api.PrunedNetworks, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var names []string
+	pruned := api.PrunedNetworks{Names: []string{}}
 	for _, n := range f.networks {
-		names = append(names, n.Name)
+		pruned.Names = append(pruned.Names, n.Name)
 	}
 	f.networks = nil
-	return names, nil
+	if f.stuck {
+		pruned.Failed = []string{"remove network wan: it does not go"}
+	}
+	return pruned, nil
 }
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }

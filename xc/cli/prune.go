@@ -29,13 +29,23 @@ func containerPruneCommand(a *App, f *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		return printObject(a.Stdout, *format, pruned, func(w io.Writer) error {
+		err = printObject(a.Stdout, *format, pruned, func(w io.Writer) error {
 			for _, n := range pruned.Names {
 				fmt.Fprintln(w, "Deleted: "+n)
 			}
 			return showReclaimed(w, pruned.Bytes)
 		})
+		return errors.Join(err, failures(pruned.Failed))
 	}
+}
+
+// failures is the error of what a prune could not remove.
+func failures(lines []string) error {
+	var errs []error
+	for _, l := range lines {
+		errs = append(errs, errors.New(l))
+	}
+	return errors.Join(errs...)
 }
 
 const systemPruneLong = `All containers that do not run; then the networks that no container is connected to,
@@ -46,7 +56,7 @@ volumes without a name of their own that no container has, with their data.`
 // prunedSystem is what was removed, by its kind.
 type prunedSystem struct {
 	Containers api.PrunedContainers `json:"containers"`
-	Networks   prunedNetworks       `json:"networks"`
+	Networks   api.PrunedNetworks   `json:"networks"`
 	Volumes    api.PrunedVolumes    `json:"volumes"`
 	Images     api.PrunedImages     `json:"images"`
 	Bytes      int64                `json:"bytes"` // of all
@@ -66,20 +76,21 @@ func systemPruneCommand(a *App, f *pflag.FlagSet) action {
 			return err
 		}
 		pruned, err := pruneSystem(ctx, e, *all, *volumes)
-		return errors.Join(err, printObject(a.Stdout, *format, pruned, pruned.show))
+		return errors.Join(printObject(a.Stdout, *format, pruned, pruned.show), err)
 	}
 }
 
 // pruneSystem prunes one kind after the other: containers have what follows. It goes on
 // past failures.
 func pruneSystem(ctx context.Context, e api.Engine, all, volumes bool) (p prunedSystem, err error) {
-	var errs [4]error
+	var errs [6]error
 	p.Containers, errs[0] = e.PruneContainers(ctx)
-	p.Networks.Names, errs[1] = e.PruneNetworks(ctx)
+	p.Networks, errs[1] = e.PruneNetworks(ctx)
 	if volumes {
 		p.Volumes, errs[2] = e.PruneVolumes(ctx, api.PruneVolumesOptions{})
 	}
 	p.Images, errs[3] = e.PruneImages(ctx, api.PruneImagesOptions{All: all})
+	errs[4], errs[5] = failures(p.Containers.Failed), failures(p.Networks.Failed)
 	for _, list := range []*[]string{&p.Containers.Names, &p.Networks.Names, &p.Volumes.Names, &p.Images.Names, &p.Images.Blobs, &p.Images.Roots} {
 		if *list == nil { // for JSON
 			*list = []string{}

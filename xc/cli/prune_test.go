@@ -56,12 +56,24 @@ func TestSystemPrune(t *testing.T) {
 	}
 }
 
-// What cannot be pruned keeps nothing else.
-func TestSystemPruneGoesOn(t *testing.T) {
-	f := newFake(t)
-	f.stuck = true
-	r := f.xc(t, "system", "prune", "-f")
-	if r.code != 125 || !strings.Contains(r.errout, "container stuck") || r.out != "Untagged: alpine:3\nDeleted: sha256:aa\nDeleted: sha256:bb\nTotal reclaimed space: 2.5MB\n" {
-		t.Errorf("%+v", r)
+// What cannot be pruned keeps nothing else, and is told of after what is gone.
+func TestPruneGoesOn(t *testing.T) {
+	const containers, networks = "remove container stuck: it does not go; remove container other: nor does it", "remove network wan: it does not go"
+	for _, tc := range []struct{ args, out, errout string }{
+		{"container prune -f", "Deleted: old\nTotal reclaimed space: 1kB\n", containers},
+		{"container prune -f --format {{.Names}}{{.Failed|len}}", "[old]2\n", containers},
+		{"network prune -f", "lan\n", networks},
+		{"network prune -f --format {{.|json}}", `{"names":["lan"],"failed":["remove network wan: it does not go"]}` + "\n", networks},
+		{
+			"system prune -f", "Deleted container: old\nDeleted network: lan\nUntagged: alpine:3\nDeleted: sha256:aa\nDeleted: sha256:bb\nTotal reclaimed space: 2.5MB\n",
+			containers + "; " + networks,
+		},
+	} {
+		f := newFake(t)
+		f.networks, f.stuck = []api.Network{{Name: "lan"}}, true
+		r := f.xc(t, strings.Fields(tc.args)...)
+		if r.code != 125 || r.out != tc.out || r.errout != "xc: "+tc.errout+"\n" {
+			t.Errorf("%s: %+v", tc.args, r)
+		}
 	}
 }
