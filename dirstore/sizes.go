@@ -37,6 +37,18 @@ func (s *Store) rootSizes(ctx context.Context, roots map[string]int64) error {
 	return err
 }
 
+// RootSize is what Sizes has of one root, 0 when there is none.
+func (s *Store) RootSize(ctx context.Context, id string) (int64, error) {
+	if err := checkID(id); err != nil {
+		return 0, err
+	}
+	n, err := TreeSize(ctx, s.path(rootsName, id))
+	if err != nil {
+		return 0, fmt.Errorf("size of root %s: %w", id, err)
+	}
+	return n, nil
+}
+
 // TreeSize adds up the blocks of what is below dir. A file with several names
 // counts once; what vanishes meanwhile does not count.
 func TreeSize(ctx context.Context, dir string) (n int64, err error) {

@@ -30,6 +30,12 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%s: %d bytes, want about %d", what, n, big)
 		}
 	}
+	if n, err := s.RootSize(t.Context(), "c1"); err != nil || n != roots["c1"] {
+		t.Errorf("root: %d, %v", n, err)
+	}
+	if n, err := s.RootSize(t.Context(), "c2"); err != nil || n != 0 {
+		t.Errorf("no root: %d, %v", n, err)
+	}
 	if len(chains) != 1 || len(roots) != 1 {
 		t.Errorf("%v, %v", chains, roots)
 	}

@@ -16,10 +16,6 @@ func (e *Engine) PruneContainers(ctx context.Context) (api.PrunedContainers, err
 		return out, err
 	}
 	defer e.end()
-	_, sizes, err := e.host.RootSizes(ctx)
-	if err != nil {
-		return out, fmt.Errorf("prune containers: %w", err)
-	}
 	e.mu.Lock()
 	list := slices.Collect(maps.Values(e.containers))
 	e.mu.Unlock()
@@ -28,13 +24,13 @@ func (e *Engine) PruneContainers(ctx context.Context) (api.PrunedContainers, err
 		if ctx.Err() != nil {
 			return out, fmt.Errorf("prune containers: %w", ctx.Err())
 		}
-		removed, err := e.removeStopped(ctx, c)
+		size, removed, err := e.removeStopped(ctx, c)
 		if err != nil {
 			out.Failed = append(out.Failed, fmt.Sprintf("remove container %s: %v", c.name(), err))
 		}
 		if removed {
 			out.Names = append(out.Names, c.name())
-			out.Bytes += sizes[c.id]
+			out.Bytes += size
 		}
 	}
 	return out, nil
@@ -42,27 +38,31 @@ func (e *Engine) PruneContainers(ctx context.Context) (api.PrunedContainers, err
 
 // removeStopped removes a container that does not run, unless somebody starts or
 // removes it just now. One that has ended a moment ago gives back first what its run
-// had.
-func (e *Engine) removeStopped(ctx context.Context, c *container) (bool, error) {
+// had. The size is that of its root, or 0 if that cannot be said.
+func (e *Engine) removeStopped(ctx context.Context, c *container) (size int64, removed bool, err error) {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
 	default:
-		return false, nil
+		return 0, false, nil
 	}
 	if !c.stopped() {
-		return false, nil
+		return 0, false, nil
 	}
 	release, err := e.hold(ctx, c)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	defer release()
 	if !c.stopped() { // it removed itself
-		return false, nil
+		return 0, false, nil
+	}
+	size, err = e.host.RootSize(ctx, c.id)
+	if err != nil {
+		e.cfg.Report(fmt.Errorf("prune containers: %w", err))
 	}
 	err = e.remove(context.WithoutCancel(ctx), c, false)
-	return err == nil, err
+	return size, err == nil, err
 }
 
 // stopped tells whether a container is complete and does not run, or an earlier

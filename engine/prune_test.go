@@ -1,10 +1,14 @@
 package engine_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/ipc"
 )
 
 // What runs stays, with all that it needs; what does not goes, also what has ended
@@ -52,5 +56,55 @@ func TestIntegrationContainerPrune(t *testing.T) {
 	images, err := e.PruneImages(ctx, api.PruneImagesOptions{All: true})
 	if err != nil || len(images.Names) != 0 {
 		t.Errorf("images: %+v, %v", images, err)
+	}
+}
+
+// One that does not go keeps no other, and what has gone is told of: also over a
+// socket.
+func TestIntegrationContainerPruneGoesOn(t *testing.T) {
+	needRoot(t)
+	if os.Getenv(datasetEnv) != "" {
+		t.Skip("it spoils a root that is a directory")
+	}
+	dir := shortTempDir(t)
+	e := openEngine(t, dir, nil)
+	t.Cleanup(func() { closeClean(t, e) })
+	importRoot(t, e, "root")
+	var ids []string
+	for _, name := range []string{"a", "stuck", "z"} {
+		c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Name: name, Image: "root"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, c.ID)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "state", "*", "roots", ids[1], "chain"))
+	if err != nil || len(found) != 1 {
+		t.Fatal(found, err)
+	}
+	// Without its mark it is not the engine's.
+	if err := os.Rename(found[0], found[0]+"-"); err != nil {
+		t.Fatal(err)
+	}
+	channel, err := e.CreateChannel(t.Context(), api.ChannelSpec{Path: filepath.Join(shortTempDir(t), "all"), Allow: []string{"Containers.*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := ipc.Open(t.Context(), channel.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	over := api.EngineClient{C: conn}
+	pruned, err := over.PruneContainers(t.Context())
+	if err != nil || !slices.Equal(pruned.Names, []string{"a", "z"}) || pruned.Bytes == 0 ||
+		len(pruned.Failed) != 1 || !strings.HasPrefix(pruned.Failed[0], "remove container stuck: ") {
+		t.Errorf("%+v, %v", pruned, err)
+	}
+	if err := os.Rename(found[0]+"-", found[0]); err != nil {
+		t.Fatal(err)
+	}
+	if pruned, err := over.PruneContainers(t.Context()); err != nil || !slices.Equal(pruned.Names, []string{"stuck"}) || pruned.Failed != nil {
+		t.Errorf("again: %+v, %v", pruned, err)
 	}
 }

@@ -17,12 +17,18 @@ type rootStore interface {
 	Remove(ctx context.Context, id string) error
 	Sweep(ctx context.Context) error
 	Sizes(ctx context.Context) (chains, roots map[string]int64, err error)
+	RootSize(ctx context.Context, id string) (int64, error)
 }
 
 // RootSizes are the bytes on the disk that each chain takes by itself, by its
 // chain id, and each container's root, by the container's id.
 func (h *Host) RootSizes(ctx context.Context) (chains, roots map[string]int64, err error) {
 	return h.store.Sizes(ctx)
+}
+
+// RootSize is what RootSizes has of one container's root, 0 when it has none.
+func (h *Host) RootSize(ctx context.Context, id string) (int64, error) {
+	return h.store.RootSize(ctx, id)
 }
 
 // Roots are the unpacked chains of image layers.

@@ -1,6 +1,10 @@
 package zfsstore
 
-import "context"
+import (
+	"context"
+	"errors"
+	"io/fs"
+)
 
 // Sizes are the bytes that each chain and each container's root takes by
 // itself: what ZFS calls used.
@@ -25,4 +29,17 @@ func (s *Store) Sizes(ctx context.Context) (chains, roots map[string]int64, err 
 		}
 	}
 	return chains, roots, nil
+}
+
+// RootSize is what Sizes has of one root, 0 when there is none.
+func (s *Store) RootSize(ctx context.Context, id string) (int64, error) {
+	name, err := s.Root(ctx, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	d, err := s.ZFS.Get(ctx, name)
+	return int64(d.Used), err
 }

@@ -290,8 +290,14 @@ func TestIntegrationVolatile(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, roots, err := s.Sizes(ctx); err != nil || len(roots) != 2 {
+	_, roots, err := s.Sizes(ctx)
+	if err != nil || len(roots) != 2 {
 		t.Errorf("sizes: %v, %v", roots, err)
+	}
+	for _, id := range []string{"c1", "c2", "c3"} { // the last is not there
+		if n, err := s.RootSize(ctx, id); err != nil || n != roots[id] {
+			t.Errorf("size of %s: %d, %v", id, n, err)
+		}
 	}
 	for _, id := range []string{"c1", "c2", "c1"} {
 		if err := s.Remove(ctx, id); err != nil {
