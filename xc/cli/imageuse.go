@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -95,7 +96,7 @@ func imagePruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
-		if yes, err := a.sure(*force, unusedImages(opt.All)); err != nil || !yes {
+		if err := a.sure(*force, unusedImages(opt.All)); err != nil {
 			return err
 		}
 		pruned, err := e.PruneImages(ctx, opt)
@@ -135,25 +136,29 @@ func showReclaimed(w io.Writer, bytes int64) error {
 // forceFlag binds --force of a command that asks before it removes.
 func forceFlag(f *pflag.FlagSet) *bool { return f.BoolP("force", "f", false, "do not ask") }
 
-// sure asks whether to remove something, unless that was said.
-func (a *App) sure(force bool, what string) (bool, error) {
-	if force {
-		return true, nil
-	}
-	return a.ask("This removes " + what + ". Go on? [y/N] ")
-}
+var errNotSure = errors.New("nothing was removed: not confirmed (use --force)")
 
-// ask puts a question and reads the answer from standard input.
-func (a *App) ask(question string) (bool, error) {
-	if _, err := fmt.Fprint(a.Stderr, question); err != nil {
-		return false, err
+// sure asks whether to remove something, unless that was said, and fails for any
+// answer but yes.
+func (a *App) sure(force bool, what string) error {
+	if force {
+		return nil
+	}
+	if _, err := fmt.Fprint(a.Stderr, "This removes "+what+". Go on? [y/N] "); err != nil {
+		return err
 	}
 	answer, err := bufio.NewReader(io.LimitReader(a.Stdin, 1<<10)).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return false, err
+	if err == io.EOF { // nobody has ended the line
+		_, err = fmt.Fprintln(a.Stderr)
 	}
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes", nil
+	if err != nil {
+		return err
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errNotSure
 }
 
 // usageRow is a line of xc system df, named as Docker names it.

@@ -229,7 +229,7 @@ func networkPruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
-		if yes, err := a.sure(*force, unusedNetworks); err != nil || !yes {
+		if err := a.sure(*force, unusedNetworks); err != nil {
 			return err
 		}
 		pruned, err := e.PruneNetworks(ctx)

@@ -22,7 +22,7 @@ func containerPruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
-		if yes, err := a.sure(*force, stoppedContainers); err != nil || !yes {
+		if err := a.sure(*force, stoppedContainers); err != nil {
 			return err
 		}
 		pruned, err := e.PruneContainers(ctx)
@@ -72,7 +72,7 @@ func systemPruneCommand(a *App, f *pflag.FlagSet) action {
 		if *volumes {
 			what = append(what, unusedVolumes(false))
 		}
-		if yes, err := a.sure(*force, strings.Join(what, "; ")+"; and "+unusedImages(*all)); err != nil || !yes {
+		if err := a.sure(*force, strings.Join(what, "; ")+"; and "+unusedImages(*all)); err != nil {
 			return err
 		}
 		pruned, err := pruneSystem(ctx, e, *all, *volumes)

@@ -161,7 +161,7 @@ func volumePruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
-		if yes, err := a.sure(*force, unusedVolumes(opt.All)); err != nil || !yes {
+		if err := a.sure(*force, unusedVolumes(opt.All)); err != nil {
 			return err
 		}
 		pruned, err := e.PruneVolumes(ctx, opt)
