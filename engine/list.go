@@ -75,7 +75,8 @@ func (e *Engine) containerFilter(ctx context.Context, key, value string) (func(l
 		fits := labelled(value)
 		return func(c listed) bool { return fits(c.Labels) }, nil
 	case "status":
-		if states := []string{api.StateCreated, api.StateRunning, api.StateExited}; !slices.Contains(states, value) {
+		states := []string{api.StateCreated, api.StateRunning, api.StateExited}
+		if !slices.Contains(states, value) && !slices.Contains(foreignStates, value) {
 			return nil, fmt.Errorf("%w: a container is %s", fs.ErrInvalid, strings.Join(states, ", or "))
 		}
 		return func(c listed) bool { return c.State == value }, nil
@@ -101,6 +102,10 @@ func (e *Engine) containerFilter(ctx context.Context, key, value string) (func(l
 	}
 	return func(c listed) bool { return c.Created.After(other.created) }, nil
 }
+
+// foreignStates are those that containers have with Docker only: a script that asks
+// for them gets none.
+var foreignStates = []string{"paused", "restarting", "removing", "dead"}
 
 // nameFilter reads a regular expression. As with Docker it fits anywhere in a name,
 // of which it may think as one that begins with a slash.

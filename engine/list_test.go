@@ -72,6 +72,7 @@ func TestIntegrationContainerFilters(t *testing.T) {
 		{"label=team=a label=tier=back", "", "my.web"}, // both
 		{"status=exited", "fails my.web", "fails my.web"}, {"status=created status=running", "new web", "new web"},
 		{"status=running name=my", "", ""},
+		{"status=paused", "", ""}, {"status=restarting status=removing status=dead", "", ""}, {"status=paused status=created", "new", "new"},
 		{"exited=3", "my.web", "my.web"}, {"exited=0", "", ""}, {"exited=127 exited=3", "fails my.web", "fails my.web"},
 		{"ancestor=base", "web", "fails my.web web"}, {"ancestor=" + root.ID, "web", "fails my.web web"}, {"ancestor=" + root.Digest[7:20], "web", "fails my.web web"},
 		{"ancestor=root", "web", "fails web"}, // what they show
@@ -88,7 +89,7 @@ func TestIntegrationContainerFilters(t *testing.T) {
 	}
 	refused(t, map[string]string{
 		"color=red": "the keys are id, name, label, status, exited, ancestor, network, volume, before and since", "name": "expected KEY=VALUE", "=x": "the keys are", "id=": "KEY=VALUE",
-		"status=paused": "a container is created, or running, or exited", "exited=-1": "0 to 255", "exited=256": "0 to 255", "name=[": "missing closing ]",
+		"status=stopped": "a container is created, or running, or exited", "exited=-1": "0 to 255", "exited=256": "0 to 255", "name=[": "missing closing ]",
 		"ancestor=A:B:C": "reference",
 	}, func(filter string) error {
 		_, err := e.ListContainers(ctx, api.ListOptions{Filters: []string{filter}})
