@@ -102,6 +102,12 @@ func printObject(w io.Writer, format string, v any, text func(io.Writer) error) 
 	return nil
 }
 
+// tryFormat fails for a format that cannot print such an object: before something is
+// done that is told of by it. Its lists have an element each, for templates that look at one.
+func tryFormat(format string, like any) error {
+	return printObject(io.Discard, format, like, func(io.Writer) error { return nil })
+}
+
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)

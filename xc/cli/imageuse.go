@@ -96,6 +96,9 @@ func imagePruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
+		if err := tryFormat(*format, somePruned.Images); err != nil {
+			return err
+		}
 		if err := a.sure(*force, unusedImages(opt.All)); err != nil {
 			return err
 		}

@@ -229,6 +229,9 @@ func networkPruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
+		if err := tryFormat(*format, somePruned.Networks); err != nil {
+			return err
+		}
 		if err := a.sure(*force, unusedNetworks); err != nil {
 			return err
 		}

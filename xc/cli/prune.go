@@ -22,6 +22,9 @@ func containerPruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
+		if err := tryFormat(*format, somePruned.Containers); err != nil {
+			return err
+		}
 		if err := a.sure(*force, stoppedContainers); err != nil {
 			return err
 		}
@@ -62,12 +65,23 @@ type prunedSystem struct {
 	Bytes      int64                `json:"bytes"` // of all
 }
 
+// somePruned is what the formats of prunes are tried on.
+var somePruned = prunedSystem{
+	Containers: api.PrunedContainers{Names: []string{""}, Failed: []string{""}},
+	Networks:   api.PrunedNetworks{Names: []string{""}, Failed: []string{""}},
+	Volumes:    api.PrunedVolumes{Names: []string{""}},
+	Images:     api.PrunedImages{Names: []string{""}, Blobs: []string{""}, Roots: []string{""}},
+}
+
 func systemPruneCommand(a *App, f *pflag.FlagSet) action {
 	all := f.BoolP("all", "a", false, "images of which there is no container, too")
 	volumes := f.Bool("volumes", false, "volumes without a name, too")
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
+		if err := tryFormat(*format, somePruned); err != nil {
+			return err
+		}
 		what := []string{stoppedContainers, unusedNetworks}
 		if *volumes {
 			what = append(what, unusedVolumes(false))

@@ -77,3 +77,20 @@ func TestPruneGoesOn(t *testing.T) {
 		}
 	}
 }
+
+// A template that cannot be printed keeps everything.
+func TestPruneFormatFirst(t *testing.T) {
+	for _, kind := range []string{"container", "network", "volume", "image", "system"} {
+		for _, format := range []string{"{{.Nope}}", "{{", "{{range .Names}}{{.Nope}}{{end}}"} {
+			f := newFake(t)
+			f.networks = []api.Network{{Name: "lan"}}
+			r := f.xc(t, kind, "prune", "-f", "--format", format)
+			if r.code != 125 || r.out != "" || !strings.Contains(r.errout, "--format: ") || len(f.made()) > 0 || len(f.networks) == 0 {
+				t.Errorf("%s %s: %+v, called %q", kind, format, r, f.made())
+			}
+		}
+	}
+	if r := newFake(t).xc(t, "system", "prune", "-f", "--format", "{{index .Containers.Names 0}}"); r.code != 0 || r.out != "old\n" {
+		t.Errorf("%+v", r)
+	}
+}

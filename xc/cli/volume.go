@@ -161,6 +161,9 @@ func volumePruneCommand(a *App, f *pflag.FlagSet) action {
 	force := forceFlag(f)
 	format := formatFlag(f)
 	return func(ctx context.Context, e api.Engine, _ []string) error {
+		if err := tryFormat(*format, somePruned.Volumes); err != nil {
+			return err
+		}
 		if err := a.sure(*force, unusedVolumes(opt.All)); err != nil {
 			return err
 		}
