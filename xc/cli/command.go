@@ -16,6 +16,7 @@ import (
 // what is to be done with them.
 type command struct {
 	use, short string
+	aliases    []string // other words for its own
 	long       string
 	args       cobra.PositionalArgs
 	complete   completer
@@ -47,9 +48,9 @@ func commands() []command {
 	return append(list, systemCommands()...)
 }
 
-// as is the same command under another name.
-func (c command) as(use string) command {
-	c.use = use
+// as is the same command under another name, or several.
+func (c command) as(use string, aliases ...string) command {
+	c.use, c.aliases = use, aliases
 	return c
 }
 
@@ -64,7 +65,7 @@ func (c command) cobra(a *App) *cobra.Command {
 		return c.group(a)
 	}
 	cmd := &cobra.Command{
-		Use: c.use, Short: c.short, Long: c.long, Args: c.args,
+		Use: c.use, Aliases: c.aliases, Short: c.short, Long: c.long, Args: c.args,
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     c.complete.function(a),
 	}

@@ -18,7 +18,9 @@ func containerGroup() command {
 		switch c.name() {
 		case "rdr": // of ports
 		case "ps":
-			sub = append(sub, c.as("ls [FLAGS]"))
+			sub = append(sub, c.as("ls [FLAGS]", "ps", "list"))
+		case "rm":
+			sub = append(sub, c.as(c.use, "remove"))
 		default:
 			sub = append(sub, c)
 		}

@@ -21,6 +21,9 @@ func TestWordsInGroups(t *testing.T) {
 	}{
 		{"container create --name web alpine:3 exit 4", 0, "c00000000000\n", ""},
 		{"container ls -aq", 0, "c00000000000\n", ""},
+		{"container ps -aq", 0, "c00000000000\n", ""}, {"container list -aq", 0, "c00000000000\n", ""},
+		{"image list --format {{.Tag}}", 0, "3\n", ""}, {"network list -q", 0, "lan\n", ""}, {"volume list -q", 0, "db\n", ""},
+		{"list", 125, "", `unknown command "list" for "xc"`},
 		{"container run --name b alpine:3 exit 3", 3, "", ""},
 		{"container rm b", 0, "b\n", ""},
 		{"container inspect -f {{.State}} web", 0, "created\n", ""},
@@ -31,6 +34,8 @@ func TestWordsInGroups(t *testing.T) {
 		{"network inspect -f {{.Name}} lan", 0, "lan\n", ""},
 		{"volume inspect -f {{.Name}} db", 0, "db\n", ""},
 		{"inspect -f {{.Name}} web", 0, "web\n", ""},
+		{"container remove web", 0, "web\n", ""}, {"network remove lan", 0, "lan\n", ""}, {"volume remove db", 0, "db\n", ""},
+		{"image remove alpine:3", 0, "Untagged: alpine:3\nDeleted: sha256:" + strings.Repeat("ab", 32) + "\n", ""}, {"remove web", 125, "", "unknown command"},
 		{"inspect -f json nothing", 125, "[]\n", "nothing"},
 	} {
 		r := f.xc(t, strings.Fields(tc.args)...)

@@ -33,7 +33,7 @@ func imageCommands() []command {
 	}
 	both = append(both, archiveCommands()...)
 	group := command{use: "image", short: "Look after images", sub: append([]command{
-		list.as("ls [FLAGS] [REPOSITORY[:TAG]]"), remove.as("rm [FLAGS] IMAGE..."),
+		list.as("ls [FLAGS] [REPOSITORY[:TAG]]", "list"), remove.as("rm [FLAGS] IMAGE...", "remove"),
 		{use: "inspect [FLAGS] IMAGE...", short: "Show all about images", args: cobra.MinimumNArgs(1), complete: completer{names: imageNames, many: true}, setup: imageInspectCommand},
 		{use: "prune [FLAGS]", short: "Remove what no image and no container needs", long: pruneLong, args: cobra.NoArgs, setup: imagePruneCommand},
 	}, both...)}

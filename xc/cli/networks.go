@@ -29,8 +29,8 @@ func networkCommands() []command {
 	some := completer{names: networkNames, many: true}
 	return []command{{use: "network", short: "Look after networks", sub: []command{
 		{use: "create [FLAGS] NAME", short: "Make a network", long: networkCreateLong, args: cobra.ExactArgs(1), setup: networkCreateCommand},
-		{use: "ls [FLAGS]", short: "List networks", args: cobra.NoArgs, setup: networkLsCommand},
-		{use: "rm NETWORK...", short: "Remove networks that no container is connected to", args: cobra.MinimumNArgs(1), complete: some, setup: networkRmCommand},
+		{use: "ls [FLAGS]", aliases: []string{"list"}, short: "List networks", args: cobra.NoArgs, setup: networkLsCommand},
+		{use: "rm NETWORK...", aliases: []string{"remove"}, short: "Remove networks that no container is connected to", args: cobra.MinimumNArgs(1), complete: some, setup: networkRmCommand},
 		{use: "inspect [FLAGS] NETWORK...", short: "Show all about networks", args: cobra.MinimumNArgs(1), complete: some, setup: networkInspectCommand},
 		{use: "prune [FLAGS]", short: "Remove the networks that no container is connected to", args: cobra.NoArgs, setup: networkPruneCommand},
 	}}}

@@ -30,9 +30,9 @@ func volumeCommands() []command {
 	return []command{{use: "volume", short: "Look after data that outlive containers", sub: []command{
 		{use: "create [FLAGS] [NAME]", short: "Make a volume", long: volumeCreateLong, args: cobra.MaximumNArgs(1), setup: volumeCreateCommand},
 		{use: "inspect [FLAGS] NAME...", short: "Show all about volumes", args: cobra.MinimumNArgs(1), complete: volumes, setup: volumeInspectCommand},
-		{use: "ls [FLAGS]", short: "List volumes", args: cobra.NoArgs, setup: volumeLsCommand},
+		{use: "ls [FLAGS]", aliases: []string{"list"}, short: "List volumes", args: cobra.NoArgs, setup: volumeLsCommand},
 		{use: "prune [FLAGS]", short: "Remove volumes that no container has", long: volumePruneLong, args: cobra.NoArgs, setup: volumePruneCommand},
-		{use: "rm [FLAGS] NAME...", short: "Remove volumes or snapshots", long: volumeRmLong, args: cobra.MinimumNArgs(1), complete: volumes, setup: volumeRmCommand},
+		{use: "rm [FLAGS] NAME...", aliases: []string{"remove"}, short: "Remove volumes or snapshots", long: volumeRmLong, args: cobra.MinimumNArgs(1), complete: volumes, setup: volumeRmCommand},
 		{
 			use: "snapshot [FLAGS] VOLUME NAME", short: "Keep a volume as it is now: zfs", args: cobra.ExactArgs(2),
 			complete: completer{names: volumeNames}, setup: volumeSnapshotCommand,
