@@ -34,7 +34,7 @@ func (k *keeper) start(q *startRequest, files []int) (pid, pidfd int, err error)
 	if err := k.program(&p, t, files[:3], q); err != nil {
 		return 0, -1, err
 	}
-	var o spawn.Options
+	o := spawn.Options{Unblocked: true}
 	if len(files) == 4 {
 		o.Cgroup = files[3]
 	}

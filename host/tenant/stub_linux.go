@@ -15,13 +15,24 @@ import (
 // stubName is the stub's argv[0].
 const stubName = "xc-tenant"
 
+// isStub tells whether this process is a stub.
+func isStub() bool { return len(os.Args) == 1 && os.Args[0] == stubName }
+
+// While a program is initialised its main goroutine is on the first thread. In a
+// stub it stays there.
+func init() {
+	if isStub() {
+		runtime.LockOSThread()
+	}
+}
+
 // Main runs the stub if this process is one, and ends it with the process.
 // Otherwise it returns false at once. It is to be the first call of main.
 //
 // A process of the tenant that executes /proc/self/exe under the stub's name
 // gets a stub with its own few privileges and no socket: it ends at once.
 func Main() bool {
-	if len(os.Args) != 1 || os.Args[0] != stubName {
+	if !isStub() {
 		return false
 	}
 	os.Exit(stub())
@@ -52,9 +63,9 @@ type keeper struct {
 // stub serves the run loop until it goes away, and returns the exit status.
 func stub() int {
 	// All that is not shared by threads (mount namespaces are, once unshared,
-	// not) is done by the one that also starts processes.
-	runtime.LockOSThread()
-	if os.Getpid() != 1 {
+	// not) is done by the one that also starts processes: the first, which /proc/1
+	// shows, and whose mask decides about signals.
+	if os.Getpid() != 1 || unix.Gettid() != 1 {
 		return 1
 	}
 	k := &keeper{started: map[int]bool{}, births: make(chan struct{}, 1)}

@@ -13,8 +13,8 @@
 //	p.Call("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 //	pid, pidfd, err := p.Start(spawn.Options{}, "/bin/sh", []string{"sh"}, os.Environ())
 //
-// The new process begins with all signals blocked and every handler reset;
-// nothing of the Go runtime runs in it. It shares the caller's memory until it
+// The new process begins with all signals blocked, unless that is not wanted, and
+// every handler reset; nothing of the Go runtime runs in it. It shares the caller's memory until it
 // executes (CLONE_VM, CLONE_VFORK), so a start does not copy page tables. The
 // signal mask it executes with is empty.
 //
@@ -46,6 +46,12 @@ type call struct {
 type Options struct {
 	Flags  uint64 // more CLONE_ flags: namespaces
 	Cgroup int    // descriptor of the cgroup2 directory it is born into; 0: the caller's
+
+	// Unblocked: signals are not blocked meanwhile, neither here nor in the new
+	// process. For the first thread of a pid 1, which those from its namespace do not
+	// reach, unless it has them blocked: then they kill it (kernel/signal.c,
+	// sig_ignored and complete_signal).
+	Unblocked bool
 }
 
 // Error is a call of the program that failed in the new process, or the

@@ -54,7 +54,7 @@ func (p *Program) Start(o Options, path string, argv, env []string) (pid, pidfd 
 		args.cgroup = uint64(o.Cgroup)
 	}
 	var res result
-	pid, err = p.clone(args, &res)
+	pid, err = p.clone(o, args, &res)
 	runtime.KeepAlive(p)
 	switch {
 	case errors.Is(err, unix.ENOSYS):
@@ -69,18 +69,22 @@ func (p *Program) Start(o Options, path string, argv, env []string) (pid, pidfd 
 	return pid, int(*fd), nil
 }
 
-// clone calls vclone with all signals of this thread blocked: the new process
-// shares the memory, and a handler of the Go runtime must not run in it.
-func (p *Program) clone(args *cloneArgs, res *result) (int, error) {
+// clone calls vclone with all signals of this thread blocked: none is to end or stop
+// the new process before it has executed. There are no handlers in it.
+func (p *Program) clone(o Options, args *cloneArgs, res *result) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	all, old := ^uint64(0), uint64(0)
-	if err := sigmask(&all, &old); err != nil {
-		return 0, err
+	if !o.Unblocked {
+		if err := sigmask(&all, &old); err != nil {
+			return 0, err
+		}
 	}
 	pid := vclone(args, unsafe.Sizeof(*args), &p.calls[0], uintptr(len(p.calls)), res)
-	if err := sigmask(&old, nil); err != nil {
-		return 0, err
+	if !o.Unblocked {
+		if err := sigmask(&old, nil); err != nil {
+			return 0, err
+		}
 	}
 	if pid < 0 {
 		return 0, unix.Errno(-pid)
