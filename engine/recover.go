@@ -106,6 +106,9 @@ func (e *Engine) recoverContainer(ctx context.Context, c *container) error {
 		// The root may have been there before the journal could tell (it was kept
 		// ready), or be more durable than that (after a power cut).
 		s := e.site(c.id)
+		if err := s.Unwind(ctx); err != nil { // first, it makes room on a full disk
+			return err
+		}
 		for _, held := range e.holdSteps(c) {
 			if err := s.Held.Push(ctx, held.Undo); err != nil {
 				return err

@@ -2,10 +2,10 @@ package engine
 
 import (
 	"context"
-	"maps"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/joyboyid/xc/engine/api"
 )
@@ -64,22 +64,24 @@ func (e *Engine) Leftovers(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	left, err := e.host.Leftovers(known)
-	for err == nil && len(left) > 0 {
-		var ids map[string]bool
-		if ids, err = e.ids(ctx); err != nil {
-			break
-		}
-		before := len(known)
-		if maps.Copy(known, ids); len(known) == before {
-			break
-		}
-		left, err = e.host.Leftovers(known) // it may have been of a container made meanwhile
+	if err == nil && len(left) > 0 { // it may be of a container that was made meanwhile
+		left, err = e.leftStill(ctx, left)
 	}
 	if err != nil {
 		return nil, err
 	}
 	volumes, err := e.leftVolumes(ctx)
 	return append(left, volumes...), err
+}
+
+// leftStill are those of what was left that still are.
+func (e *Engine) leftStill(ctx context.Context, left []string) ([]string, error) {
+	known, err := e.ids(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now, err := e.host.Leftovers(known)
+	return slices.DeleteFunc(left, func(l string) bool { return !slices.Contains(now, l) }), err
 }
 
 // ids are those of all containers and networks there are.

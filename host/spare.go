@@ -75,7 +75,8 @@ func (r *spareRoot) wait() error {
 }
 
 // stuckRoot is a root that somebody holds, or has made a clone of. Its mark stays, and
-// the next engine tries again; as does who wants its chain to go.
+// the next engine tries again; as does who wants its chain to go. A chain that is ""
+// is not known.
 type stuckRoot struct{ id, chain string }
 
 // departure is something ready that is being given up. Whoever has its id waits.
@@ -160,9 +161,10 @@ func (h *Host) Ready() error {
 	s, root, fresh := h.planSpare()
 	rehearsed := make(chan struct{})
 	err := h.makeLoop(s, fresh)
+	loop := fresh && err == nil
 	go func() {
 		defer close(rehearsed)
-		if !fresh || err != nil {
+		if !loop {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), rehearsal)

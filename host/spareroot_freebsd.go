@@ -53,7 +53,11 @@ func (h *Host) makeRoot(id string, k rootKind, marked bool) *spareRoot {
 			err = h.prepareRoot(ctx, id, k)
 		}
 		if err != nil {
-			root.err = fmt.Errorf("keep a root ready: %w", errors.Join(err, h.removeSpareRoot(ctx, id)))
+			rerr := h.removeSpareRoot(ctx, id)
+			if rerr != nil {
+				h.stick(id, k.chain)
+			}
+			root.err = fmt.Errorf("keep a root ready: %w", errors.Join(err, rerr))
 		}
 	}()
 	return root
@@ -228,10 +232,19 @@ func (h *Host) sweepRoots(ctx context.Context, known map[string]bool) error {
 		if _, taken := known[id]; taken {
 			err = errors.Join(err, h.unmark(id))
 		} else if h.datas != nil { // else it is kept for when the datasets are configured again
-			err = errors.Join(err, h.removeSpareRoot(ctx, id))
+			if rerr := h.removeSpareRoot(ctx, id); rerr != nil {
+				err = errors.Join(err, rerr)
+				h.stick(id, "")
+			}
 		}
 	}
 	return err
+}
+
+func (h *Host) stick(id, chain string) {
+	h.spares.mu.Lock()
+	defer h.spares.mu.Unlock()
+	h.spares.stuck = append(h.spares.stuck, stuckRoot{id, chain})
 }
 
 // sparedRoots are the roots of a store of which one may be kept ready: that is
@@ -266,9 +279,13 @@ func (h *Host) dropChain(ctx context.Context, chain string) error {
 		}
 	}
 	h.spares.mu.Unlock()
-	_ = do() // what fails is stuck, and tried again
+	err := do()
 	for _, d := range leaving {
 		<-d.gone
+		err = errors.Join(err, d.err)
+	}
+	if err != nil {
+		return err // what is stuck is tried again the next time
 	}
 	return h.unstick(ctx, chain)
 }
@@ -280,11 +297,13 @@ func (h *Host) unstick(ctx context.Context, chain string) error {
 	h.spares.mu.Unlock()
 	var errs []error
 	for _, r := range stuck {
-		if r.chain != chain {
+		if r.chain != chain && r.chain != "" {
 			continue
 		}
 		if err := h.removeSpareRoot(ctx, r.id); err != nil {
-			errs = append(errs, fmt.Errorf("give up root %s, which was kept ready: %w", r.id, err))
+			if r.chain != "" { // else it may be in nobody's way
+				errs = append(errs, fmt.Errorf("give up root %s, which was kept ready: %w", r.id, err))
+			}
 			continue
 		}
 		h.spares.mu.Lock()

@@ -168,6 +168,10 @@ func (s *Store) Delete(ctx context.Context, chain digest.Digest) error {
 	if err != nil {
 		return err
 	}
+	// The snapshot that makes it a chain goes when nothing else keeps it.
+	if err := s.destroySnapshots(ctx, name); err != nil {
+		return err
+	}
 	if err := s.ZFS.Destroy(ctx, name+frozen); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -268,6 +272,9 @@ func (s *Store) destroy(ctx context.Context, name string) error {
 // who make them of a whole pool, every hour, do not look whose it is. One that is
 // held or has clones is not destroyed: somebody wants it.
 func (s *Store) destroySnapshots(ctx context.Context, name string) error {
+	if strings.Contains(name, "@") {
+		return nil
+	}
 	all, err := s.ZFS.List(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

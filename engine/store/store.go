@@ -13,7 +13,8 @@
 //     when the call returns, also against a power cut (synchronous=FULL). A
 //     journal entry survives the death of the process only
 //     (synchronous=NORMAL): what it undoes does not survive a power cut either,
-//     but for a root, which whoever recovers half a container looks for anyway.
+//     but for a root, which whoever recovers half a container looks for anyway, if
+//     there is a record of that.
 //   - An event is recorded by the transaction that records what has happened,
 //     if there is one: it is there exactly when that is.
 //

@@ -22,6 +22,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -199,18 +200,22 @@ func (r *Run) Exited() syscall.WaitStatus {
 	return ws
 }
 
-// Members waits until the tree has n members and returns them.
+// Members waits until the tree has n members, which stay, and returns them: os/exec
+// has a child for a moment when it finds out what the kernel can do.
 func (r *Run) Members(n int) []int {
 	r.t.Helper()
+	var last []int
 	for deadline := time.Now().Add(patience(r.t)); ; {
 		begin := time.Now()
 		pids, err := r.PIDs()
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		if len(pids) == n {
+		slices.Sort(pids)
+		if len(pids) == n && slices.Equal(pids, last) {
 			return pids
 		}
+		last = pids
 		if time.Now().After(deadline) {
 			r.t.Fatalf("members %v, want %d", pids, n)
 		}

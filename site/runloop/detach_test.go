@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,6 +45,44 @@ func TestDetach(t *testing.T) {
 	if got := s.logged(logfile.Stdout) + s.logged(logfile.Stderr); got != "" {
 		t.Errorf("log %q", got)
 	}
+}
+
+// However many are detached, what runs can be asked and stopped.
+func TestDetachedAreBounded(t *testing.T) {
+	s := newSite(t, fakeConfig{})
+	s.start(sh("read x <"+fifo(t, s)), control.Stdio{})
+	ctx, leave := context.WithCancel(t.Context())
+	var ends sync.WaitGroup
+	admitted := 0
+	for ; admitted < 1000; admitted++ {
+		begun, failed := make(chan struct{}), make(chan error, 1)
+		ends.Go(func() {
+			_, err := s.Detach(ctx, sh("sleep 1000"), func(int) error { close(begun); return nil })
+			failed <- err
+		})
+		select {
+		case <-begun:
+			continue
+		case err := <-failed:
+			if err == nil || !strings.Contains(err.Error(), "256 commands run in the background already") {
+				t.Error(err)
+			}
+		}
+		break
+	}
+	if admitted != 256 {
+		t.Errorf("%d are detached", admitted)
+	}
+	if _, err := s.State(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if e, err := s.Exec(t.Context(), sh("exit 3"), control.Stdio{}); err != nil || e.Code != 3 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	leave()
+	ends.Wait()
+	release(t, s)
+	s.wait()
 }
 
 // What is detached goes on when who has started it goes away, and ends with the

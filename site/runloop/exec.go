@@ -2,9 +2,11 @@ package runloop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -58,6 +60,11 @@ func (l *loop) Detach(ctx context.Context, p control.Process, started func(pid i
 }
 
 func (l *loop) detach(ctx context.Context, p control.Process, started func(pid int) error) (control.Exit, error) {
+	leave, err := l.admit(p)
+	if err != nil {
+		return control.Exit{}, err
+	}
+	defer leave()
 	if err := l.reserve(p.ID); err != nil {
 		return control.Exit{}, err
 	}
@@ -68,11 +75,13 @@ func (l *loop) detach(ctx context.Context, p control.Process, started func(pid i
 		if err != nil {
 			return control.Exit{}, err
 		}
-		defer null.Close()
 		stdio.Stdout, stdio.Stderr = null, null
 	}
 	p.OpenStdin = false
 	pr, done, err := l.startExec(p, stdio, func(logfile.Stream, []byte) {})
+	if stdio.Stdout != nil {
+		err = errors.Join(err, stdio.Stdout.Close()) // the process has its own
+	}
 	if err != nil {
 		return control.Exit{}, err
 	}
@@ -85,6 +94,34 @@ func (l *loop) detach(ctx context.Context, p control.Process, started func(pid i
 	case <-ctx.Done():
 		return control.Exit{}, ctx.Err()
 	}
+}
+
+// Commands that are detached hold a call until they end, however long that is. What
+// else is asked of the run loop must have room beside them.
+const (
+	maxDetached      = 256
+	maxDetachedBytes = 4 << 20 // of arguments and environments
+)
+
+// admit counts a command that is to be detached, until leave is called.
+func (l *loop) admit(p control.Process) (leave func(), err error) {
+	size := 0
+	for _, text := range slices.Concat(p.Args, p.Env) {
+		size += len(text)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.detached >= maxDetached || l.detached > 0 && l.detachedBytes+size > maxDetachedBytes {
+		return nil, fmt.Errorf("%d commands run in the background already: %w", l.detached, syscall.EAGAIN)
+	}
+	l.detached++
+	l.detachedBytes += size
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.detached--
+		l.detachedBytes -= size
+	}, nil
 }
 
 // execTerminal runs a process in a terminal of its own, whose output goes to

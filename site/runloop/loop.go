@@ -43,6 +43,8 @@ type loop struct {
 	execs  map[string]*proc // by id; nil while it is being started
 	ending bool             // nothing is started any more
 
+	detached, detachedBytes int // commands that are detached, and what they were told
+
 	commands *commands // before or after main; nil: none is run
 	noInit   bool      // init commands are not run any more
 	noDeinit bool      // deinit commands are not run
