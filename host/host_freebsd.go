@@ -191,7 +191,9 @@ func (h *Host) Run(s Spec, config func(tenant json.RawMessage) runloop.Config, l
 		}
 		return loopback(id)
 	})}
-	steps = slices.Concat(h.limitSteps(s, name), steps, network, h.datasetSteps(s, name), h.publishSteps(s))
+	// Limits come last: who configures the network from inside has the size of the
+	// engine, and would be killed by a small one.
+	steps = slices.Concat(steps, network, h.datasetSteps(s, name), h.publishSteps(s), h.limitSteps(s, name))
 	// The jail's number is known when the run loop is started.
 	configure := func() (runloop.Config, error) {
 		info, err := jail.Lookup(name)
