@@ -14,6 +14,7 @@ import (
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/host"
 	"github.com/joyboyid/xc/ipc"
+	"github.com/joyboyid/xc/site"
 	"github.com/joyboyid/xc/site/control"
 	"github.com/joyboyid/xc/site/runloop"
 )
@@ -103,21 +104,7 @@ func (e *Engine) recoverContainer(ctx context.Context, c *container) error {
 	st, _ := c.get()
 	switch st.Phase {
 	case phaseCreating:
-		// The root may have been there before the journal could tell (it was kept
-		// ready), or be more durable than that (after a power cut).
-		s := e.site(c.id)
-		if err := s.Unwind(ctx); err != nil { // first, it makes room on a full disk
-			return err
-		}
-		for _, held := range e.holdSteps(c) {
-			if err := s.Held.Push(ctx, held.Undo); err != nil {
-				return err
-			}
-		}
-		if err := s.Unwind(ctx); err != nil {
-			return err
-		}
-		return e.forget(ctx, c)
+		return e.discard(ctx, c)
 	case phaseRemoving:
 		return e.remove(ctx, c, false)
 	}
@@ -142,6 +129,26 @@ func (e *Engine) recoverContainer(ctx context.Context, c *container) error {
 		}
 	}
 	return e.recoverEnded(ctx, c, st)
+}
+
+// discard removes half a container. Its root may have been there before the journal
+// could tell (it was kept ready), or be more durable than that (after a power cut).
+func (e *Engine) discard(ctx context.Context, c *container) error {
+	s := e.site(c.id)
+	if err := s.Unwind(ctx); err != nil { // first, it makes room on a full disk
+		return err
+	}
+	var undos []site.Undo
+	for _, step := range e.holdSteps(c) {
+		undos = append(undos, step.Undo)
+	}
+	if err := s.Held.Plan(ctx, undos...); err != nil {
+		return err
+	}
+	if err := s.Unwind(ctx); err != nil {
+		return err
+	}
+	return e.forget(ctx, c)
 }
 
 // recoverEnded brings a container in order whose run loop is gone.

@@ -5,10 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -74,31 +71,18 @@ func (r *spareRoot) wait() error {
 	return r.err
 }
 
-// stuckRoot is a root that somebody holds, or has made a clone of. Its mark stays, and
-// the next engine tries again; as does who wants its chain to go. A chain that is ""
-// is not known.
-type stuckRoot struct{ id, chain string }
-
-// departure is something ready that is being given up. Whoever has its id waits.
-type departure struct {
-	chain string // of the root in it
-	gone  chan struct{}
-	err   error // what could not be given up
-}
-
 const (
 	// claimTime is how long what is ready is kept for a container that was created
 	// and not started.
 	claimTime = 2 * time.Second
-	// idleTime is how long a root is kept ready that nobody asks for. It is a data
-	// set on the user's pool, and in the way of who looks at, copies or exports it.
+	// idleTime is how long a root is kept ready that nobody asks for. It is a
+	// dataset on the user's pool, and in the way of who looks at, copies or exports it.
 	idleTime = time.Minute
 )
 
-// NewID returns an id for a container of a chain, or of none, and which need not
-// survive a power cut (see [Spec]): a letter and 11
-// base32 characters (55 bits). It fits in an interface name, is never all digits
-// and has no dot, which a jail name could not bear.
+// NewID returns an id for a container of a chain, or of none, which may be volatile
+// (see [Spec]): a letter and 11 base32 characters (55 bits). It fits in an interface
+// name, is never all digits and has no dot, which a jail name could not bear.
 func (h *Host) NewID(chain string, volatile bool) string {
 	h.spares.mu.Lock()
 	defer h.spares.mu.Unlock()
@@ -138,19 +122,6 @@ func (s *spares) wants(r *spareRoot) bool {
 	return r.like(s.last[0]) || r.like(s.last[1])
 }
 
-// lockFor locks mu when nothing is being given up any more that was ready for id.
-func (s *spares) lockFor(id string) {
-	for {
-		s.mu.Lock()
-		d := s.leaving[id]
-		if d == nil {
-			return
-		}
-		s.mu.Unlock()
-		<-d.gone
-	}
-}
-
 // rehearsal bounds how long a run loop that is made ready is waited for.
 const rehearsal = 10 * time.Second
 
@@ -159,26 +130,32 @@ const rehearsal = 10 * time.Second
 func (h *Host) Ready() error {
 	h.spares.making.Lock()
 	s, root, fresh := h.planSpare()
+	var err error
 	rehearsed := make(chan struct{})
-	err := h.makeLoop(s, fresh)
-	loop := fresh && err == nil
-	go func() {
-		defer close(rehearsed)
-		if !loop {
-			return
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), rehearsal)
-		defer cancel()
-		// It may be taken, its socket renamed, and even have ended meanwhile; and
-		// whether it lives is seen when it is configured.
-		_ = rehearse(ctx, h.sparePath(s.id))
-	}()
+	if fresh {
+		err = h.makeLoop(s)
+	}
+	if fresh && err == nil {
+		go h.rehearseSpare(s.id, rehearsed)
+	} else {
+		close(rehearsed)
+	}
 	if err == nil && root != nil {
 		err = h.finishRoot(s, root)
 	}
 	h.spares.making.Unlock()
 	<-rehearsed
 	return err
+}
+
+// rehearseSpare rehearses a start, and closes done. What is ready may be taken, its
+// socket renamed, and even have ended meanwhile; and whether it lives is seen when it
+// is configured.
+func (h *Host) rehearseSpare(id string, done chan<- struct{}) {
+	defer close(done)
+	ctx, cancel := context.WithTimeout(context.Background(), rehearsal)
+	defer cancel()
+	_ = rehearse(ctx, h.sparePath(id))
 }
 
 // planSpare decides what is to be made ready, and begins with its root, if it is to
@@ -207,29 +184,20 @@ func (h *Host) planSpare() (s *spare, root *spareRoot, fresh bool) {
 	case kind.chain == "" || h.spares.leaving[s.id] != nil:
 		return nil, nil, false
 	}
-	id, marked := "", false
-	switch {
-	case s != nil:
-		id = s.id
-	case kind.chain != "" && h.spares.marked != "":
-		id, marked, h.spares.marked = h.spares.marked, true, ""
-	default:
-		id = randomID()
-	}
-	root = h.makeRoot(id, kind, marked)
+	marked := false
 	if s == nil {
-		s, fresh = &spare{id: id}, true
+		s, fresh = &spare{id: randomID()}, true
+		if kind.chain != "" && h.spares.marked != "" {
+			s.id, marked, h.spares.marked = h.spares.marked, true, ""
+		}
 		h.spares.now = s
 	}
-	s.root = root
-	return s, root, fresh
+	s.root = h.makeRoot(s.id, kind, marked)
+	return s, s.root, fresh
 }
 
 // makeLoop makes the run loop of what is fresh.
-func (h *Host) makeLoop(s *spare, fresh bool) error {
-	if !fresh {
-		return nil
-	}
+func (h *Host) makeLoop(s *spare) error {
 	err := h.makeGroup(s.id)
 	var loop *started
 	if err == nil {
@@ -239,8 +207,12 @@ func (h *Host) makeLoop(s *spare, fresh bool) error {
 		return errors.Join(err, h.dropSpare(s))
 	}
 	h.spares.mu.Lock()
-	defer h.spares.mu.Unlock()
 	s.loop = loop
+	given := h.spares.now != s // its root was, and is stuck
+	h.spares.mu.Unlock()
+	if given {
+		return h.removeSpare(s.id, loop)
+	}
 	return nil
 }
 
@@ -280,11 +252,11 @@ func (h *Host) takeSpare(id string) *started {
 func (h *Host) createRoot(ctx context.Context, s Spec) error {
 	root := h.takeRoot(s)
 	if root == nil || root.wait() != nil {
-		return h.newRoot(ctx, s)
+		return h.newRoot(ctx, s.ID, kindOf(s))
 	}
 	there, err := h.rootThere(ctx, s.ID)
 	if err == nil && !there { // somebody who wondered about it has destroyed it
-		err = h.newRoot(ctx, s)
+		err = h.newRoot(ctx, s.ID, kindOf(s))
 	}
 	return errors.Join(err, h.unmark(s.ID)) // the journal has it
 }
@@ -301,122 +273,6 @@ func (h *Host) takeRoot(c Spec) *spareRoot {
 	s.root, s.taken = nil, s.root
 	stop(s.idle)
 	return s.taken
-}
-
-// retire gives up a root that nobody has asked for, and keeps the run loop.
-func (h *Host) retire(s *spare, root *spareRoot) error {
-	h.spares.mu.Lock()
-	if h.spares.now != s || s.root != root || s.claimed != nil {
-		h.spares.mu.Unlock()
-		return nil
-	}
-	do := h.retireLocked(s)
-	h.spares.mu.Unlock()
-	return do()
-}
-
-func (h *Host) retireLocked(s *spare) (do func() error) {
-	root := s.root
-	s.root = nil
-	stop(s.idle)
-	return h.depart(s.id, root, func() error { return h.dropRoot(s.id, root) })
-}
-
-// dropSpare gives up what nobody wants.
-func (h *Host) dropSpare(s *spare) error {
-	h.spares.mu.Lock()
-	if s == nil || h.spares.now != s {
-		h.spares.mu.Unlock()
-		return nil
-	}
-	do := h.dropLocked(s)
-	h.spares.mu.Unlock()
-	return do()
-}
-
-func (h *Host) dropLocked(s *spare) (do func() error) {
-	h.spares.now = nil
-	root, taken, loop := s.root, s.taken, s.loop
-	s.root, s.taken = nil, nil
-	stop(s.claimed)
-	stop(s.idle)
-	return h.depart(s.id, root, func() error {
-		err := errors.Join(h.removeSpare(s.id, loop), h.dropRoot(s.id, root))
-		if taken != nil && taken.wait() == nil {
-			err = errors.Join(err, h.unmountRoot(s.id))
-		}
-		return err
-	})
-}
-
-// depart has what is ready for id wait until do, which is to be called without mu,
-// has done what gives it up. Mu is held.
-func (h *Host) depart(id string, root *spareRoot, undo func() error) (do func() error) {
-	before := h.spares.leaving[id]
-	d := &departure{gone: make(chan struct{})}
-	if root != nil {
-		d.chain = root.chain
-	}
-	if h.spares.leaving == nil {
-		h.spares.leaving = map[string]*departure{}
-	}
-	h.spares.leaving[id] = d
-	return func() error {
-		if before != nil {
-			<-before.gone
-		}
-		if err := undo(); err != nil {
-			d.err = fmt.Errorf("give up what was kept ready: %w", err)
-		}
-		h.spares.mu.Lock()
-		if h.spares.leaving[id] == d {
-			delete(h.spares.leaving, id)
-		}
-		var useless *spare
-		if d.err != nil && root != nil {
-			h.spares.stuck = append(h.spares.stuck, stuckRoot{id, root.chain})
-			if s := h.spares.now; s != nil && s.id == id { // a container could not have its root by that id
-				useless, h.spares.now = s, nil
-				stop(s.claimed)
-			}
-		}
-		h.spares.mu.Unlock()
-		if useless != nil {
-			d.err = errors.Join(d.err, h.removeSpare(id, useless.loop))
-		}
-		close(d.gone)
-		return d.err
-	}
-}
-
-// closeSpare ends what is there, for good.
-func (h *Host) closeSpare() error {
-	h.spares.making.Lock()
-	defer h.spares.making.Unlock()
-	h.spares.mu.Lock()
-	h.spares.closed = true
-	marked := h.spares.marked
-	h.spares.marked = ""
-	leaving := maps.Clone(h.spares.leaving)
-	do := func() error { return nil }
-	if s := h.spares.now; s != nil {
-		do = h.dropLocked(s)
-	}
-	h.spares.mu.Unlock()
-	err := do()
-	for _, d := range leaving { // which have told of their errors
-		<-d.gone
-	}
-	if marked != "" {
-		err = errors.Join(err, h.unmark(marked))
-	}
-	return err
-}
-
-func stop(t *time.Timer) {
-	if t != nil {
-		t.Stop()
-	}
 }
 
 func (h *Host) report(err error) {
@@ -452,36 +308,6 @@ const (
 
 func (h *Host) sparePath(id string) string {
 	return filepath.Join(h.cfg.RunDir, sparePrefix+id+spareSuffix)
-}
-
-// removeSpare removes what a spare run loop has on the host, and ends it.
-func (h *Host) removeSpare(id string, loop *started) error {
-	var err error
-	if loop != nil {
-		err = loop.abandon()
-	}
-	if rerr := os.Remove(h.sparePath(id)); !errors.Is(rerr, fs.ErrNotExist) {
-		err = errors.Join(err, rerr)
-	}
-	return errors.Join(err, h.dropGroup(id))
-}
-
-// sweepSpares removes the sockets of spares whose engine has died.
-func (h *Host) sweepSpares() error {
-	h.spares.making.Lock()
-	defer h.spares.making.Unlock()
-	entries, err := os.ReadDir(h.cfg.RunDir)
-	for _, e := range entries {
-		id, ok := strings.CutPrefix(e.Name(), sparePrefix)
-		id, ok2 := strings.CutSuffix(id, spareSuffix)
-		if !ok || !ok2 || h.isSpare(id) { // a container that ended during recovery had it made
-			continue
-		}
-		if rerr := os.Remove(h.sparePath(id)); !errors.Is(rerr, fs.ErrNotExist) {
-			err = errors.Join(err, rerr)
-		}
-	}
-	return err
 }
 
 // isSpare tells whether an id is that of what is ready, or of what is made next.

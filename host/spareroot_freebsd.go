@@ -64,11 +64,11 @@ func (h *Host) makeRoot(id string, k rootKind, marked bool) *spareRoot {
 }
 
 func (h *Host) prepareRoot(ctx context.Context, id string, k rootKind) error {
-	create, from := h.datas.Create, h.datas.Container(id)
-	if k.volatile {
-		create, from = h.datas.CreateVolatile, h.datas.Volatile(id)
+	if err := h.newRoot(ctx, id, k); err != nil {
+		return err
 	}
-	if err := create(ctx, id, k.chain); err != nil {
+	from, err := h.datas.Root(ctx, id)
+	if err != nil {
 		return err
 	}
 	dir := h.mountPath(id)
@@ -90,11 +90,11 @@ func rootEntry(dataset, dir string) mount.Entry {
 }
 
 // newRoot makes the root of a container.
-func (h *Host) newRoot(ctx context.Context, s Spec) error {
-	if h.datas != nil && s.Volatile {
-		return h.datas.CreateVolatile(ctx, s.ID, s.Chain)
+func (h *Host) newRoot(ctx context.Context, id string, k rootKind) error {
+	if h.datas != nil && k.volatile {
+		return h.datas.CreateVolatile(ctx, id, k.chain)
 	}
-	return h.store.Create(ctx, s.ID, s.Chain)
+	return h.store.Create(ctx, id, k.chain)
 }
 
 func (h *Host) removeRoot(ctx context.Context, t thing) error {
@@ -123,7 +123,7 @@ func (h *Host) removeSpareRoot(ctx context.Context, id string) error {
 	return h.unmark(id)
 }
 
-// rootThere tells whether a root that was ready still is: it is a data set like any
+// rootThere tells whether a root that was ready still is: it is a dataset like any
 // other to whoever administers the pool.
 func (h *Host) rootThere(ctx context.Context, id string) (bool, error) {
 	if st, err := mount.At(h.mountPath(id)); err == nil && h.isRoot(st, id) {
@@ -241,6 +241,7 @@ func (h *Host) sweepRoots(ctx context.Context, known map[string]bool) error {
 	return err
 }
 
+// stick remembers a root that could not be removed.
 func (h *Host) stick(id, chain string) {
 	h.spares.mu.Lock()
 	defer h.spares.mu.Unlock()

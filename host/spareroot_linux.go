@@ -10,7 +10,9 @@ func (h *Host) unmountRoot(string) error                   { return nil }
 func (h *Host) markNext() error                            { return nil }
 func (h *Host) unmark(string) error                        { return nil }
 
-func (h *Host) newRoot(ctx context.Context, s Spec) error { return h.store.Create(ctx, s.ID, s.Chain) }
+func (h *Host) newRoot(ctx context.Context, id string, k rootKind) error {
+	return h.store.Create(ctx, id, k.chain)
+}
 
 func (h *Host) rootThere(context.Context, string) (bool, error) { return true, nil }
 

@@ -175,9 +175,10 @@ func (s Status) Unmount(force bool) error {
 }
 
 // Update gives this mount other options, as mount -u does: flags that are not named
-// are taken away, but for "ro", which ends with "rw". It is found by its path, and fs.ErrNotExist says that this leads to
-// another mount by now (vfs_mount.c, vfs_domount_update). EINVAL says that there is
-// none, or that the kernel or the type has no such option.
+// are taken away, but for "ro", which ends with "rw". It is found by its path, and
+// fs.ErrNotExist says that this leads to another mount by now (vfs_mount.c,
+// vfs_domount_update). EINVAL says that there is none, or that the kernel or the type
+// has no such option.
 func (s Status) Update(options ...string) error {
 	e := s.Entry
 	e.Options = options

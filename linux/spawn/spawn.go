@@ -14,9 +14,9 @@
 //	pid, pidfd, err := p.Start(spawn.Options{}, "/bin/sh", []string{"sh"}, os.Environ())
 //
 // The new process begins with all signals blocked, unless that is not wanted, and
-// every handler reset; nothing of the Go runtime runs in it. It shares the caller's memory until it
-// executes (CLONE_VM, CLONE_VFORK), so a start does not copy page tables. The
-// signal mask it executes with is empty.
+// every handler reset; nothing of the Go runtime runs in it. It shares the caller's
+// memory until it executes (CLONE_VM, CLONE_VFORK), so a start does not copy page
+// tables. The signal mask it executes with is empty.
 //
 // Linux 5.5 (5.7 for a cgroup) on amd64 and arm64; elsewhere Start returns
 // errors.ErrUnsupported.
