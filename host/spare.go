@@ -59,6 +59,7 @@ func kindOf(s Spec) rootKind { return rootKind{s.Chain, s.Volatile, s.Program} }
 type spareRoot struct {
 	rootKind
 	ready chan struct{} // closed when it has been made
+	warm  chan struct{} // closed when what main executes is in memory: a container need not wait for that
 	err   error         // why it could not be; there is nothing of it then
 }
 
@@ -222,6 +223,7 @@ func (h *Host) finishRoot(s *spare, root *spareRoot) error {
 	if err := root.wait(); err != nil {
 		return err
 	}
+	<-root.warm
 	h.spares.mu.Lock()
 	if s.root == root {
 		s.idle = time.AfterFunc(cmp.Or(h.spares.patience, idleTime), func() { h.report(h.retire(s, root)) })

@@ -41,29 +41,40 @@ func (h *Host) makeRoot(id string, k rootKind, marked bool) *spareRoot {
 	if h.datas == nil || k.chain == "" {
 		return nil
 	}
-	root := &spareRoot{rootKind: k, ready: make(chan struct{})}
+	root := &spareRoot{rootKind: k, ready: make(chan struct{}), warm: make(chan struct{})}
 	go func() {
-		defer close(root.ready)
-		ctx := context.Background()
-		var err error
-		if !marked {
-			err = h.mark(id)
-		}
-		if err == nil {
-			err = h.prepareRoot(ctx, id, k)
-		}
-		if err != nil {
-			rerr := h.removeSpareRoot(ctx, id)
-			if rerr != nil {
-				h.stick(id, k.chain)
-			}
-			root.err = fmt.Errorf("keep a root ready: %w", errors.Join(err, rerr))
+		defer close(root.warm)
+		root.err = h.prepareRoot(context.Background(), id, k, marked)
+		close(root.ready)
+		if root.err == nil {
+			warm(h.mountPath(id), k.program)
 		}
 	}()
 	return root
 }
 
-func (h *Host) prepareRoot(ctx context.Context, id string, k rootKind) error {
+// prepareRoot makes a root that no container has, and mounts it where its container
+// will have it. If it cannot, nothing of it is left.
+func (h *Host) prepareRoot(ctx context.Context, id string, k rootKind, marked bool) error {
+	var err error
+	if !marked {
+		err = h.mark(id)
+	}
+	if err == nil {
+		err = h.mountNew(ctx, id, k)
+	}
+	if err == nil {
+		return nil
+	}
+	rerr := h.removeSpareRoot(ctx, id)
+	if rerr != nil {
+		h.stick(id, k.chain)
+	}
+	return fmt.Errorf("keep a root ready: %w", errors.Join(err, rerr))
+}
+
+// mountNew makes a root and mounts it.
+func (h *Host) mountNew(ctx context.Context, id string, k rootKind) error {
 	if err := h.newRoot(ctx, id, k); err != nil {
 		return err
 	}
@@ -75,11 +86,7 @@ func (h *Host) prepareRoot(ctx context.Context, id string, k rootKind) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := mount.Mount(rootEntry(from, dir)); err != nil {
-		return err
-	}
-	warm(dir, k.program)
-	return nil
+	return mount.Mount(rootEntry(from, dir))
 }
 
 // rootEntry is how the root of a container is mounted. Without access times: one
@@ -109,6 +116,7 @@ func (h *Host) dropRoot(id string, root *spareRoot) error {
 	if root == nil || root.wait() != nil {
 		return nil
 	}
+	<-root.warm
 	return h.removeSpareRoot(context.Background(), id)
 }
 

@@ -238,7 +238,10 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 	if id == "" || strings.ContainsAny(id, "/@ ") {
 		return fmt.Errorf("remove root %q: %w", id, fs.ErrInvalid)
 	}
-	return errors.Join(s.destroy(ctx, s.Volatile(id)), s.destroy(ctx, s.Container(id)))
+	if there, err := s.destroyed(ctx, s.Volatile(id)); there || err != nil {
+		return err
+	}
+	return s.destroy(ctx, s.Container(id))
 }
 
 // destroyTime bounds the wait for a dataset that something still holds: a
@@ -248,22 +251,28 @@ const destroyTime = 15 * time.Second
 // destroy destroys a dataset with the snapshots that are not ours, waiting while it
 // is busy.
 func (s *Store) destroy(ctx context.Context, name string) error {
+	_, err := s.destroyed(ctx, name)
+	return err
+}
+
+// destroyed is destroy, and tells whether the dataset was there.
+func (s *Store) destroyed(ctx context.Context, name string) (there bool, err error) {
 	deadline := time.Now().Add(destroyTime)
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		err := s.ZFS.Destroy(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return false, nil
 		}
 		if !errors.Is(err, syscall.EBUSY) || time.Now().After(deadline) {
-			return err
+			return true, err
 		}
 		if err := s.destroySnapshots(ctx, name); err != nil {
-			return err
+			return true, err
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
+			return true, errors.Join(err, ctx.Err())
 		}
 	}
 }
