@@ -1,15 +1,19 @@
 package engine_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/freebsd/mount"
 	"github.com/joyboyid/xc/jail"
@@ -90,11 +94,9 @@ func TestIntegrationCycles(t *testing.T) {
 	}
 }
 
-// A run loop has no open directory, whatever it is doing: jail_attach(2) would
-// refuse what it starts with EPERM.
-func TestIntegrationNoOpenDirectory(t *testing.T) {
-	e := testEngine(t)
-	importRoot(t, e, "root")
+// startLong starts a container that lasts.
+func startLong(t *testing.T, e *engine.Engine) api.Container {
+	t.Helper()
 	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "root", Command: []string{"sleep", "1000"}})
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +104,14 @@ func TestIntegrationNoOpenDirectory(t *testing.T) {
 	if err := e.StartContainer(t.Context(), c.ID, api.StartOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// Between its starts a run loop has no open directory: none is forgotten.
+func TestIntegrationNoOpenDirectory(t *testing.T) {
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	c := startLong(t, e)
 	for range 10 {
 		if exit, err := e.ExecContainer(t.Context(), c.ID, api.ExecOptions{Args: []string{"true"}}); err != nil || exit.Code != 0 {
 			t.Fatalf("exec: %+v, %v", exit, err)
@@ -123,4 +133,54 @@ func TestIntegrationNoOpenDirectory(t *testing.T) {
 			}
 		}
 	}
+}
+
+// No directory is open in a run loop while it starts a process: jail_attach(2) would
+// refuse that with EPERM. Starts open directories themselves, to look names up and to
+// tell why a program was refused. So many are asked for at once, and some are refused.
+func TestIntegrationStartsAtOnce(t *testing.T) {
+	const clients, each = 6, 24
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	c := startLong(t, e)
+	exec := func(args ...string) (api.Exit, error) {
+		return e.ExecContainer(t.Context(), c.ID, api.ExecOptions{Args: args})
+	}
+	// To the kernel it is no program.
+	if exit, err := exec("sh", "-c", "echo text >/tmp/text; chmod 755 /tmp/text"); err != nil || exit.Code != 0 {
+		t.Fatalf("exec: %+v, %v", exit, err)
+	}
+	over := make(chan struct{})
+	var others, wg sync.WaitGroup
+	others.Go(func() { // other containers come and end, each with a run loop of its own
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				spec := api.ContainerSpec{Image: "root", Command: []string{"true"}, AutoRemove: true}
+				exit, err := e.RunContainer(t.Context(), spec, api.StartOptions{}, func(api.RunProgress) error { return nil })
+				if err != nil || exit.Code != 0 {
+					t.Errorf("another container: %+v, %v", exit, err)
+					return
+				}
+			}
+		}
+	})
+	for n := range clients {
+		wg.Go(func() {
+			for i := range each {
+				if (n+i)%4 == 0 {
+					if _, err := exec("/tmp/text"); !errors.Is(err, syscall.ENOEXEC) {
+						t.Errorf("what is no program: %v", err)
+					}
+				} else if exit, err := exec("true"); err != nil || exit.Code != 0 {
+					t.Errorf("exec: %+v, %v", exit, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(over)
+	others.Wait()
 }

@@ -34,8 +34,9 @@ type cell struct {
 	path    string
 	tracker *kqueue.Tracker
 
-	// starting is held while a name is looked up or a process started:
-	// jail_attach(2) refuses a process in which a directory is open.
+	// starting is held while a name is looked up, a process started, or told why it
+	// was not: directories are opened for that, and jail_attach(2) refuses a process
+	// in which one is open.
 	starting sync.Mutex
 
 	mu    sync.Mutex
@@ -43,8 +44,8 @@ type cell struct {
 }
 
 // Open makes a tenant of a jail. From then on the calling process is the reaper
-// of its descendants, must start none by other means, and must hold no open
-// directory.
+// of its descendants, must start none by other means, and must have no directory
+// open during a Start.
 func Open(config json.RawMessage) (runloop.Tenant, error) {
 	c, err := parse(config)
 	if err != nil {

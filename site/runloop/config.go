@@ -72,7 +72,8 @@ func ReadExit(dir string) (control.Exit, error) {
 }
 
 // syncDir makes a rename durable. While a directory is open nothing can be started in
-// a jail (jail_attach(2)): by now nothing is.
+// a jail (jail_attach(2)): loop.retire has waited for the starts that were under way,
+// and lets none follow.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {

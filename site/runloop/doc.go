@@ -20,8 +20,10 @@
 //
 // Arguments are "xc-runloop ID", for ps(1). The process makes a session of its
 // own, so it must not be started as the leader of a process group without
-// being that of a session too. It has /dev/null as its standard streams and
-// opens no directory: jail_attach(2) refuses a process that holds one.
+// being that of a session too. It has /dev/null as its standard streams. No
+// directory is open in it while it starts a process: jail_attach(2) refuses that.
+// What opens one, to look up names or to make the record durable, does so between
+// starts.
 //
 // # Its life
 //

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/joyboyid/xc/site/runloop"
 )
@@ -20,7 +21,7 @@ import (
 // fakeTenant runs plain processes of this machine. A tree is a process group;
 // it is empty when nobody holds the write end of a pipe that all inherit.
 type fakeTenant struct {
-	blind  bool
+	fakeConfig
 	mu     sync.Mutex
 	trees  []*fakeTree
 	closed bool
@@ -30,6 +31,7 @@ type fakeTenant struct {
 type fakeConfig struct {
 	Fail  string // why it cannot be opened
 	Blind bool   // trees are never seen empty
+	Apart string // a file: a start takes long, and fails when that is made meanwhile
 }
 
 func openFake(config json.RawMessage) (runloop.Tenant, error) {
@@ -40,7 +42,7 @@ func openFake(config json.RawMessage) (runloop.Tenant, error) {
 	if c.Fail != "" {
 		return nil, errors.New(c.Fail)
 	}
-	return &fakeTenant{blind: c.Blind}, nil
+	return &fakeTenant{fakeConfig: c}, nil
 }
 
 func (t *fakeTenant) Start(p *runloop.Process) (runloop.Tree, error) {
@@ -64,7 +66,7 @@ func (t *fakeTenant) Start(p *runloop.Process) (runloop.Tree, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	tree := &fakeTree{blind: t.blind, pid: cmd.Process.Pid, exited: make(chan struct{}), empty: make(chan struct{})}
+	tree := &fakeTree{blind: t.Blind, pid: cmd.Process.Pid, exited: make(chan struct{}), empty: make(chan struct{})}
 	t.trees = append(t.trees, tree)
 	go func() {
 		_ = cmd.Wait()
@@ -74,6 +76,12 @@ func (t *fakeTenant) Start(p *runloop.Process) (runloop.Tree, error) {
 		_ = r.Close()
 		close(tree.empty)
 	}()
+	if t.Apart != "" {
+		time.Sleep(300 * time.Millisecond)
+		if _, err := os.Stat(t.Apart); err == nil {
+			return nil, fmt.Errorf("%s was made while %s was started: %w", t.Apart, p.Args, fs.ErrExist)
+		}
+	}
 	return tree, nil
 }
 

@@ -2,6 +2,7 @@ package runloop_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -235,6 +236,33 @@ func TestTornRecord(t *testing.T) {
 	if _, err := runloop.ReadExit(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("record: %v", err)
 	}
+}
+
+// To make the record durable its directory is opened, which nothing that is started
+// in a jail may meet: the record comes after all starts, and none comes after it.
+func TestRecordMeetsNoStart(t *testing.T) {
+	s := prepare(t, fakeConfig{})
+	record := filepath.Join(s.dir, runloop.ExitFile)
+	var err error
+	s.cfg.Tenant, err = json.Marshal(fakeConfig{Apart: record})
+	must(t, err)
+	s.run()
+	s.start(sh("sleep 0.15"), control.Stdio{}) // ends while the others are being started
+	started := make(chan error)
+	for range 3 {
+		go func() {
+			_, err := s.Exec(t.Context(), sh("exit 0"), control.Stdio{})
+			started <- err
+		}()
+	}
+	for range 3 {
+		if err := <-started; errors.Is(err, fs.ErrExist) {
+			t.Error(err)
+		}
+	}
+	<-s.exited
+	_, err = os.Stat(record)
+	must(t, err)
 }
 
 func TestEndWithNobodyThere(t *testing.T) {
