@@ -18,7 +18,11 @@ const (
 	iocClone        = 0x42
 )
 
-// struct zfs_cmd of ioctl version 15, include/sys/zfs_ioctl.h: offsets in bytes. The kernel copies
+// ioctlVersion is the version (sysctl vfs.zfs.version.ioctl, ZFS_IOCVER_OZFS)
+// with the layout here.
+const ioctlVersion = 15
+
+// struct zfs_cmd of that version, include/sys/zfs_ioctl.h: offsets in bytes. The kernel copies
 // its own size of it, 4528 in 2.2, both ways: the buffer is larger, and nothing
 // is touched behind what is named here.
 const (
@@ -63,11 +67,21 @@ func snapsArgs(name string) list { return list{"snaps": list{name: flag{}}} }
 // device returns the way by ioctl, or nil.
 func (z *ZFS) device() *device {
 	z.once.Do(func() {
-		if z.Run == nil {
+		if z.Run == nil && z.known() {
 			z.dev = openDevice()
 		}
 	})
 	return z.dev
+}
+
+// known tells whether the kernel's ioctls are of the version that is known here.
+func (z *ZFS) known() bool {
+	version := z.version
+	if version == nil {
+		version = kernelVersion
+	}
+	v, err := version()
+	return err == nil && v == ioctlVersion
 }
 
 // Native reports whether the kernel's ioctls are those known here: they are

@@ -12,10 +12,6 @@ import (
 // device is /dev/zfs.
 type device struct{ fd int }
 
-// ioctlVersion is the version (sysctl vfs.zfs.version.ioctl, ZFS_IOCVER_OZFS)
-// with the layout in ioctl.go.
-const ioctlVersion = 15
-
 // iocparm is zfs_iocparm_t, include/os/freebsd/zfs/sys/zfs_ioctl_compat.h.
 type iocparm struct {
 	version uint32
@@ -31,13 +27,11 @@ const (
 	answerMax  = 16 << 20
 )
 
-// openDevice returns nil if the module is not loaded (zfs(8) loads it), or
-// speaks another version.
+// kernelVersion fails if the module is not loaded (zfs(8) loads it).
+func kernelVersion() (uint32, error) { return unix.SysctlUint32("vfs.zfs.version.ioctl") }
+
+// openDevice returns nil if that cannot be done.
 func openDevice() *device {
-	version, err := unix.SysctlUint32("vfs.zfs.version.ioctl")
-	if err != nil || version != ioctlVersion {
-		return nil
-	}
 	fd, err := unix.Open("/dev/zfs", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil

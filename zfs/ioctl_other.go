@@ -2,9 +2,13 @@
 
 package zfs
 
+import "errors"
+
 // device is the way by ioctl, which is known for FreeBSD only: elsewhere zfs(8)
 // does everything.
 type device struct{}
+
+func kernelVersion() (uint32, error) { return 0, errors.ErrUnsupported }
 
 func openDevice() *device { return nil }
 

@@ -19,6 +19,8 @@ type ZFS struct {
 	// ioctl(2). Nil stands for [Exec] and the ioctls.
 	Run func(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) error
 
+	version func() (uint32, error) // of the kernel's ioctls; nil: the kernel is asked
+
 	once sync.Once
 	dev  *device // nil if the kernel's ioctls are not the ones known here
 }

@@ -45,15 +45,28 @@ func testPool(t testing.TB) string {
 	return pool
 }
 
-// both runs a test by ioctl and by zfs(8).
-func both(t *testing.T, test func(t *testing.T, z *ZFS, top string)) {
+// everyWay runs a test by ioctl, by zfs(8), and with a kernel that says that its
+// ioctls are of the next version.
+func everyWay(t *testing.T, test func(t *testing.T, z *ZFS, top string)) {
 	pool := testPool(t)
-	for name, z := range map[string]*ZFS{"ioctl": {}, "exec": {Run: Exec}} {
-		t.Run(name, func(t *testing.T) {
-			if (name == "ioctl") != (z.device() != nil) {
-				t.Skip("this kernel's ZFS ioctls are not version 15")
+	for _, way := range []struct {
+		name   string
+		z      *ZFS
+		native bool
+	}{
+		{"ioctl", &ZFS{}, true},
+		{"exec", &ZFS{Run: Exec}, false},
+		{"other-version", &ZFS{version: func() (uint32, error) { return ioctlVersion + 1, nil }}, false},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			z := way.z
+			if v, err := kernelVersion(); way.native && (err != nil || v != ioctlVersion) {
+				t.Skipf("this kernel's ZFS ioctls are not of version %d: %d, %v", ioctlVersion, v, err)
 			}
-			top := pool + "/" + name
+			if z.Native() != way.native {
+				t.Fatalf("by ioctl: %v", z.Native())
+			}
+			top := pool + "/" + way.name
 			if err := z.Create(t.Context(), top, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +100,7 @@ func unmount(t *testing.T, dir string) {
 }
 
 func TestIntegrationLife(t *testing.T) {
-	both(t, func(t *testing.T, z *ZFS, top string) {
+	everyWay(t, func(t *testing.T, z *ZFS, top string) {
 		ctx, a, c := t.Context(), top+"/a", top+"/c"
 		must := func(what string, err error, want error) {
 			t.Helper()
@@ -148,7 +161,7 @@ func TestIntegrationLife(t *testing.T) {
 }
 
 func TestIntegrationDiffAndSend(t *testing.T) {
-	both(t, func(t *testing.T, z *ZFS, top string) {
+	everyWay(t, func(t *testing.T, z *ZFS, top string) {
 		ctx, a := t.Context(), top+"/a"
 		if err := z.Create(ctx, a, nil); err != nil {
 			t.Fatal(err)
@@ -208,7 +221,7 @@ func TestIntegrationDiffAndSend(t *testing.T) {
 
 // Many at once on one descriptor.
 func TestIntegrationConcurrent(t *testing.T) {
-	both(t, func(t *testing.T, z *ZFS, top string) {
+	everyWay(t, func(t *testing.T, z *ZFS, top string) {
 		ctx := t.Context()
 		if err := errors.Join(z.Create(ctx, top+"/a", nil), z.Snapshot(ctx, top+"/a@s")); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"syscall"
@@ -77,6 +79,41 @@ list -Hp -o ` + listColumns + ` -d 0 -t all tank/a@s
 destroy tank/a@s`
 	if got := strings.Join(s.lines, "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Where the version of the ioctls is another, or none is told, zfs(8) is run.
+func TestOtherVersion(t *testing.T) {
+	dir := t.TempDir()
+	lines := filepath.Join(dir, "lines")
+	program := "#!/bin/sh\necho \"$@\" >>" + lines + "\ncase $1 in get) printf 'mounted\\tno\\n';; list) printf 'tank/a@s\\tsnapshot\\t1\\t-\\t2\\t-\\t3\\t4\\n';; esac\n"
+	if err := os.WriteFile(filepath.Join(dir, "zfs"), []byte(program), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	ctx := t.Context()
+	for name, version := range map[string]func() (uint32, error){
+		"older": func() (uint32, error) { return ioctlVersion - 1, nil },
+		"newer": func() (uint32, error) { return ioctlVersion + 1, nil },
+		"none":  func() (uint32, error) { return ioctlVersion, syscall.ENOENT },
+	} {
+		z := &ZFS{version: version}
+		if z.Native() {
+			t.Errorf("%s: by ioctl", name)
+		}
+		_, err := z.Get(ctx, "tank/a@s")
+		err = errors.Join(err, z.Create(ctx, "tank/a", nil), z.Snapshot(ctx, "tank/a@s"), z.Clone(ctx, "tank/a@s", "tank/c", nil),
+			z.Destroy(ctx, "tank/c"), z.Destroy(ctx, "tank/a@s"), z.Close())
+		got, readErr := os.ReadFile(lines)
+		if err := errors.Join(err, readErr, os.Remove(lines)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		look := "list -Hp -o " + listColumns + " -d 0 -t all tank/a@s\n"
+		want := look + "create -u tank/a\nsnapshot tank/a@s\nclone -o canmount=noauto tank/a@s tank/c\n" +
+			"get -Hp -o property,value mounted tank/c\ndestroy tank/c\n" + look + "destroy tank/a@s\n"
+		if string(got) != want {
+			t.Errorf("%s: zfs(8) was given\n%swant\n%s", name, got, want)
+		}
 	}
 }
 
