@@ -432,7 +432,9 @@ func (e *Engine) stop(ctx context.Context, c *container, how stopping) (bool, er
 	return true, e.awaitEnd(ctx, c, loop)
 }
 
-// awaitEnd returns once the end of this run has been recorded and cleaned up.
+// awaitEnd returns once the end of this run has been recorded and cleaned up: who
+// stops a container may want what it had. Ports would be waited for, but not the
+// addresses that a network has left, nor what programs of the host take.
 func (e *Engine) awaitEnd(ctx context.Context, c *container, loop *host.Loop) error {
 	for {
 		c.mu.Lock()

@@ -55,7 +55,9 @@ type Containers interface {
 	// a container that runs, and for the first start of one that never did;
 	// or as the options say.
 	WaitContainer(ctx context.Context, name string, opt WaitOptions) (Exit, error)
-	// StopContainer sends the stop signal, waits, and kills what is left.
+	// StopContainer sends the stop signal, waits, and kills what is left. It answers
+	// when ports, addresses and whatever else only a running container has are free
+	// again; WaitContainer, the container's state and its events tell of the end before.
 	// Stopping a stopped container succeeds; to stop one whose init commands run
 	// ends these, and its start fails.
 	StopContainer(ctx context.Context, name string, opt StopOptions) error
