@@ -12,10 +12,22 @@ import (
 	"github.com/joyboyid/xc/jail"
 	"github.com/joyboyid/xc/site"
 	"github.com/joyboyid/xc/site/sitetest"
+	"github.com/joyboyid/xc/zfs"
 )
 
 // datasetEnv names a dataset below which tests may make theirs.
 const datasetEnv = "XC_TEST_DATASET"
+
+// zfsEnv is "exec" where tests are to do without the ioctls of ZFS.
+const zfsEnv = "XC_TEST_ZFS"
+
+func openTest(ctx context.Context, c Config) (*Host, error) {
+	z := &zfs.ZFS{}
+	if os.Getenv(zfsEnv) == "exec" {
+		z.Run = zfs.Exec
+	}
+	return open(ctx, c, z)
+}
 
 func TestIntegrationConformance(t *testing.T) {
 	needRoot(t)

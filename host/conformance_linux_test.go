@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -45,3 +46,5 @@ func (u underTest) foreign(t *testing.T) ([]site.Undo, func() error) {
 		return err
 	}
 }
+
+func openTest(ctx context.Context, c Config) (*Host, error) { return Open(ctx, c) }

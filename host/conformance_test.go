@@ -163,7 +163,7 @@ func testConfig(t testing.TB) Config {
 
 func openHost(t testing.TB, c Config) *Host {
 	t.Helper()
-	h, err := Open(t.Context(), c)
+	h, err := openTest(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

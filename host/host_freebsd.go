@@ -47,8 +47,11 @@ type Host struct {
 }
 
 // Open looks at the machine and opens the store of roots.
-func Open(ctx context.Context, c Config) (*Host, error) {
-	h := &Host{cfg: c, program: c.RunLoop[0], zfs: &zfs.ZFS{}}
+func Open(ctx context.Context, c Config) (*Host, error) { return open(ctx, c, &zfs.ZFS{}) }
+
+// open is Open with a way to ZFS.
+func open(ctx context.Context, c Config, z *zfs.ZFS) (*Host, error) {
+	h := &Host{cfg: c, program: c.RunLoop[0], zfs: z}
 	if err := h.checkRunDir(); err != nil {
 		return nil, err
 	}

@@ -26,14 +26,25 @@ func chain(n int) digest.Digest { return digest.Digest(fmt.Sprintf("sha256:%064x
 
 var opened atomic.Int32
 
+// everyWay runs a test by ioctl, where the kernel's are known, and by zfs(8).
+func everyWay(t *testing.T, test func(t *testing.T, s *zfsstore.Store)) {
+	t.Run("ioctl", func(t *testing.T) {
+		s := open(t, &zfs.ZFS{})
+		if !s.ZFS.Native() {
+			t.Skip("this kernel's ZFS ioctls are not of the version that package zfs knows")
+		}
+		test(t, s)
+	})
+	t.Run("exec", func(t *testing.T) { test(t, open(t, &zfs.ZFS{Run: zfs.Exec})) })
+}
+
 // open opens a store of its own, on datasets of its own.
-func open(t testing.TB) *zfsstore.Store {
+func open(t testing.TB, z *zfs.ZFS) *zfsstore.Store {
 	t.Helper()
 	parent := os.Getenv(datasetEnv)
 	if parent == "" {
 		t.Skipf("needs ZFS: name a dataset for tests in %s", datasetEnv)
 	}
-	z := new(zfs.ZFS)
 	base := fmt.Sprintf("%s/zfsstore%d-%d", parent, os.Getpid(), opened.Add(1))
 	s := &zfsstore.Store{
 		ZFS: z, Images: base + "/images", Containers: base + "/containers", Tag: "t", Dir: t.TempDir(),
@@ -91,8 +102,9 @@ func begin(t testing.TB, s *zfsstore.Store, n int, parent digest.Digest) store.D
 	return d
 }
 
-func TestIntegrationLifeOfAChain(t *testing.T) {
-	s := open(t)
+func TestIntegrationLifeOfAChain(t *testing.T) { everyWay(t, lifeOfAChain) }
+
+func lifeOfAChain(t *testing.T, s *zfsstore.Store) {
 	ctx := t.Context()
 	if err := s.Prepare(ctx); err != nil {
 		t.Fatal(err)
@@ -167,7 +179,7 @@ func TestIntegrationLifeOfAChain(t *testing.T) {
 // What a container, and a layer, cost among so many images: the same.
 func BenchmarkAmongChains(b *testing.B) {
 	for _, many := range []int{1, 2000} {
-		s := open(b)
+		s := open(b, &zfs.ZFS{})
 		for n := range many {
 			name := fmt.Sprintf("%s/%s-%s", s.Images, s.Tag, chain(n).Encoded())
 			if err := errors.Join(s.ZFS.Create(b.Context(), name, nil), s.ZFS.Snapshot(b.Context(), name+"@frozen")); err != nil {
@@ -209,8 +221,9 @@ func BenchmarkAmongChains(b *testing.B) {
 }
 
 // Somebody makes snapshots of the whole pool.
-func TestIntegrationSnapshotsOfOthers(t *testing.T) {
-	s := open(t)
+func TestIntegrationSnapshotsOfOthers(t *testing.T) { everyWay(t, snapshotsOfOthers) }
+
+func snapshotsOfOthers(t *testing.T, s *zfsstore.Store) {
 	ctx := t.Context()
 	if err := begin(t, s, 0, "").Commit(ctx); err != nil {
 		t.Fatal(err)
@@ -256,8 +269,9 @@ func TestIntegrationSnapshotsOfOthers(t *testing.T) {
 }
 
 // A root that need not survive a power cut.
-func TestIntegrationVolatile(t *testing.T) {
-	s := open(t)
+func TestIntegrationVolatile(t *testing.T) { everyWay(t, volatile) }
+
+func volatile(t *testing.T, s *zfsstore.Store) {
 	ctx := t.Context()
 	for range 2 {
 		if err := s.Prepare(ctx); err != nil {
