@@ -5,64 +5,33 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/joyboyid/xc/engine/api"
 )
 
-// linuxProgram is a static program for Linux on amd64: it writes a line and
-// exits with 7. Its ELF header says that it is for Linux.
-func linuxProgram() []byte {
-	const base, headers = 0x400000, 64 + 56
-	text := []byte("a Linux program\n")
-	code := []byte{
-		0xb8, 1, 0, 0, 0, // mov eax, 1: write
-		0xbf, 1, 0, 0, 0, // mov edi, 1
-		0x48, 0x8d, 0x35, 21, 0, 0, 0, // lea rsi, [rip+21]: behind the code
-		0xba, byte(len(text)), 0, 0, 0, // mov edx, len
-		0x0f, 0x05, // syscall
-		0xb8, 60, 0, 0, 0, // mov eax, 60: exit
-		0xbf, 7, 0, 0, 0, // mov edi, 7
-		0x0f, 0x05, // syscall
-		0x90, 0x90,
-	}
-	body := append(code, text...)
-	size := uint64(headers + len(body))
-	le := binary.LittleEndian
-	b := append([]byte("\x7fELF\x02\x01\x01\x03"), make([]byte, 8)...) // 64 bits, little-endian, ELFOSABI_LINUX
-	b = le.AppendUint16(b, 2)                                          // ET_EXEC
-	b = le.AppendUint16(b, 62)                                         // EM_X86_64
-	b = le.AppendUint32(b, 1)
-	for _, v := range []uint64{base + headers, 64, 0} { // entry, program headers, section headers
-		b = le.AppendUint64(b, v)
-	}
-	b = le.AppendUint32(b, 0)
-	for _, v := range []uint16{64, 56, 1, 64, 0, 0} {
-		b = le.AppendUint16(b, v)
-	}
-	b = le.AppendUint32(b, 1) // PT_LOAD
-	b = le.AppendUint32(b, 5) // readable, executable
-	for _, v := range []uint64{0, base, base, size, size, 0x1000} {
-		b = le.AppendUint64(b, v)
-	}
-	return append(b, body...)
-}
-
-func TestIntegrationLinuxImage(t *testing.T) {
-	if runtime.GOARCH != "amd64" {
-		t.Skip("the program is for amd64")
-	}
-	e := testEngine(t)
+// importPrograms imports an image for linux/amd64 that has nothing but programs.
+func importPrograms(t *testing.T, e api.Engine, programs map[string][]byte) {
+	t.Helper()
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	b := linuxProgram()
-	err := errors.Join(w.WriteHeader(&tar.Header{Name: "hello", Mode: 0o755, Size: int64(len(b))}), func() error { _, err := w.Write(b); return err }(), w.Close())
+	for name, b := range programs {
+		err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(b))})
+		if _, werr := w.Write(b); err != nil || werr != nil {
+			t.Fatal(err, werr)
+		}
+	}
 	path := filepath.Join(t.TempDir(), "root.tar")
-	if err = errors.Join(err, os.WriteFile(path, buf.Bytes(), 0o600)); err != nil {
+	if err := errors.Join(w.Close(), os.WriteFile(path, buf.Bytes(), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(path)
@@ -73,26 +42,109 @@ func TestIntegrationLinuxImage(t *testing.T) {
 	if _, err := e.ImportImage(t.Context(), api.ImportSpec{Name: "linux", Archive: f, Platform: "linux/amd64"}); err != nil {
 		t.Fatal(err)
 	}
-	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "linux", Command: []string{"/hello"}})
-	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skipf("needs the Linuxulator: %v", err)
+}
+
+// createLinux makes a container that is to run a program of the image linux. Without
+// the Linuxulator that is refused, with what is missing, and the test is skipped: no
+// test loads a module of the kernel, as the machine may be somebody's.
+func createLinux(t *testing.T, e api.Engine, program string) api.Container {
+	t.Helper()
+	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "linux", Command: []string{program}})
+	if _, missing := unix.Sysctl("compat.linux.osrelease"); missing == nil {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
 	}
-	if err != nil {
-		t.Fatal(err)
+	const want = "an image for linux/amd64 needs the Linuxulator: kldload linux64 linprocfs linsysfs (or service linux onestart)"
+	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), want) {
+		t.Fatalf("without the Linuxulator: %v", err)
 	}
-	r, out, err := os.Pipe()
+	t.Skip("needs the Linuxulator: kldload linux64 linprocfs linsysfs")
+	return c
+}
+
+// runLinux runs a program of the image linux to its end.
+func runLinux(t *testing.T, e api.Engine, program string) (out string, exit api.Exit, err error) {
+	t.Helper()
+	c := createLinux(t, e, program)
+	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	err = e.StartContainer(t.Context(), c.ID, api.StartOptions{Stdio: api.Stdio{Stdout: out}})
-	out.Close()
+	err = e.StartContainer(t.Context(), c.ID, api.StartOptions{Stdio: api.Stdio{Stdout: w}})
+	w.Close()
 	if err != nil {
-		t.Fatal(err)
+		return "", exit, err
 	}
 	text, err := io.ReadAll(r)
 	exit, werr := e.WaitContainer(t.Context(), c.ID, api.WaitOptions{})
-	if err = errors.Join(err, werr); err != nil || string(text) != "a Linux program\n" || exit.Code != 7 {
-		t.Errorf("%q, %+v, %v", text, exit, err)
+	return string(text), exit, errors.Join(err, werr)
+}
+
+// A program for Linux has what such programs expect: linprocfs(5) on /proc,
+// linsysfs(5) on /sys, and on /dev/shm a tmpfs(5) in which memory is shared.
+func TestIntegrationLinuxImage(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the program is for amd64")
 	}
+	e := testEngine(t)
+	importPrograms(t, e, map[string][]byte{"look": linuxLook()})
+	processors := "0\n"
+	if n, err := unix.SysctlUint32("hw.ncpu"); err != nil {
+		t.Fatal(err)
+	} else if n > 1 {
+		processors = fmt.Sprintf("0-%d\n", n-1)
+	}
+	want := binary.LittleEndian.AppendUint64(nil, 0x01021994) // TMPFS_MAGIC, statfs(2) of Linux
+	want = append(want, "Linux\n/look\n"+processors+"shared\n"...)
+	out, exit, err := runLinux(t, e, "/look")
+	if err != nil || out != string(want) || exit.Code != 7 {
+		t.Errorf("%q, %+v, %v\nwant %q", out, exit, err, want)
+	}
+}
+
+// A static program that does not say that it is for Linux needs
+// kern.elf64.fallback_brand=3; without that it is said.
+func TestIntegrationLinuxWithoutBrand(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the program is for amd64")
+	}
+	e := testEngine(t)
+	importPrograms(t, e, map[string][]byte{"branded": linuxHello(brandLinux), "unbranded": linuxHello(brandNone)})
+	createLinux(t, e, "/unbranded") // or there is nothing to try
+
+	setFallbackBrand(t, -1)
+	if out, exit, err := runLinux(t, e, "/branded"); err != nil || out != "a Linux program\n" || exit.Code != 7 {
+		t.Errorf("one with a brand: %q, %+v, %v", out, exit, err)
+	}
+	_, _, err := runLinux(t, e, "/unbranded")
+	const why = "the kernel does not know the system it is for; static programs for Linux need: sysctl kern.elf64.fallback_brand=3 (service linux onestart does it)"
+	if !errors.Is(err, api.ErrNotExecutable) || !strings.Contains(err.Error(), "/unbranded") || !strings.Contains(err.Error(), why) {
+		t.Errorf("without a brand: %v", err)
+	}
+
+	setFallbackBrand(t, brandLinux)
+	if out, exit, err := runLinux(t, e, "/unbranded"); err != nil || out != "a Linux program\n" || exit.Code != 7 {
+		t.Errorf("without a brand, taken for Linux: %q, %+v, %v", out, exit, err)
+	}
+}
+
+// setFallbackBrand sets what the kernel takes a program for that does not say what it
+// is, until the test ends.
+func setFallbackBrand(t *testing.T, brand int) {
+	t.Helper()
+	const name = "kern.elf64.fallback_brand"
+	old, err := unix.SysctlUint32(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(n int) {
+		if out, err := exec.Command("sysctl", fmt.Sprintf("%s=%d", name, n)).CombinedOutput(); err != nil {
+			t.Errorf("sysctl %s=%d: %v: %s", name, n, err, out)
+		}
+	}
+	set(brand)
+	t.Cleanup(func() { set(int(int32(old))) })
 }

@@ -316,17 +316,18 @@ func hasLinux() bool {
 }
 
 // CanRun tells why a platform cannot run here, or nil.
-func (h *Host) CanRun(os, arch string) error {
+func (h *Host) CanRun(os, arch string) error { return canRun(os, arch, hasLinux()) }
+
+// canRun is CanRun where the Linuxulator is loaded, or is not.
+func canRun(os, arch string, linux bool) error {
 	switch {
 	case arch != runtime.GOARCH:
-	case os == "freebsd":
-		return nil
-	case os == "linux" && hasLinux():
+	case os == "freebsd", os == "linux" && linux:
 		return nil
 	case os == "linux":
 		return fmt.Errorf("an image for linux/%s needs the Linuxulator: kldload linux64 linprocfs linsysfs (or service linux onestart): %w", arch, errors.ErrUnsupported)
 	}
-	return fmt.Errorf("an image for %s/%s cannot run on %s: %w", os, arch, h.Platform(), errors.ErrUnsupported)
+	return fmt.Errorf("an image for %s/%s cannot run on freebsd/%s: %w", os, arch, runtime.GOARCH, errors.ErrUnsupported)
 }
 
 // OSRelease is the kernel's release, such as 14.3-RELEASE.

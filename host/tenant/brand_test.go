@@ -16,3 +16,15 @@ func TestUnbranded(t *testing.T) {
 		}
 	}
 }
+
+func TestWhyUnbranded(t *testing.T) {
+	const first = "the kernel does not know the system it is for; "
+	for linuxulator, want := range map[bool]string{
+		false: first + "programs for Linux need the Linuxulator: service linux onestart",
+		true:  first + "static programs for Linux need: sysctl kern.elf64.fallback_brand=3 (service linux onestart does it)",
+	} {
+		if got := whyUnbranded(linuxulator); got != want {
+			t.Errorf("loaded: %v: %q", linuxulator, got)
+		}
+	}
+}

@@ -163,10 +163,8 @@ func (c *cell) unknownBrand(path string) string {
 	if _, err := io.ReadFull(f, head); err != nil || !unbranded(head) {
 		return ""
 	}
-	if _, err := syscall.Sysctl("compat.linux.osrelease"); err != nil {
-		return "the kernel does not know the system it is for; programs for Linux need the Linuxulator: service linux onestart"
-	}
-	return "the kernel does not know the system it is for; static programs for Linux need: sysctl kern.elf64.fallback_brand=3 (service linux onestart does it)"
+	_, err = syscall.Sysctl("compat.linux.osrelease")
+	return whyUnbranded(err == nil)
 }
 
 // Kill sends SIGKILL to every process that was started here and to all they

@@ -141,7 +141,8 @@ func TestIntegrationUnbranded(t *testing.T) {
 	}
 	defer null.Close()
 	_, err = ten.Start(&runloop.Process{Args: []string{path}, Files: [3]*os.File{null, null, null}})
-	if !errors.Is(err, fs.ErrPermission) || !errors.Is(err, syscall.ENOEXEC) || !strings.Contains(err.Error(), "Linux") {
+	_, missing := syscall.Sysctl("compat.linux.osrelease")
+	if !errors.Is(err, fs.ErrPermission) || !errors.Is(err, syscall.ENOEXEC) || !strings.Contains(err.Error(), whyUnbranded(missing == nil)) {
 		t.Errorf("error: %v", err)
 	}
 }

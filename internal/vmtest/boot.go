@@ -187,7 +187,21 @@ func (v *vm) login(ctx context.Context, exited <-chan error) error {
 	}
 }
 
-// prepare waits for the agent and makes the pool.
+// modules of the kernel that tests need and load on no machine, as it might be
+// somebody's: here it is ours.
+var modules = []string{"linux64", "linprocfs", "linsysfs", "pf"}
+
+// setupScript loads the modules, those that the image has, and makes the pool, if
+// there is to be one.
+func setupScript(pool string) string {
+	script := "for m in " + strings.Join(modules, " ") + "; do kldload -nq $m 2>/dev/null; done\n"
+	if pool == "" {
+		return script + "exit 0\n"
+	}
+	return script + fmt.Sprintf("kldload -n zfs && exec zpool create -f -m /%s %[1]s %s\n", pool, guestScratch)
+}
+
+// prepare waits for the agent, loads modules and makes the pool.
 func (v *vm) prepare(ctx context.Context, o options) error {
 	stop := context.AfterFunc(ctx, v.hangUp)
 	_, err := v.channel.copyTo(io.Discard, []byte("\036agent "))
@@ -197,12 +211,8 @@ func (v *vm) prepare(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("the agent does not start: %w", err)
 	}
-	setup := "exit 0\n"
-	if o.pool != "" {
-		setup = fmt.Sprintf("kldload -n zfs && exec zpool create -f -m /%s %[1]s %s\n", o.pool, guestScratch)
-	}
 	var out strings.Builder
-	exit, err := v.run(ctx, job{script: setup}, &out)
+	exit, err := v.run(ctx, job{script: setupScript(o.pool)}, &out)
 	if err != nil {
 		return err
 	}
