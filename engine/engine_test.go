@@ -172,6 +172,12 @@ func closeClean(t *testing.T, e *engine.Engine) {
 // importRoot imports rootTar as an image with this name.
 func importRoot(t testing.TB, e api.Engine, name string) api.Image {
 	t.Helper()
+	return importRootAs(t, e, name, "")
+}
+
+// importRootAs does so for a platform.
+func importRootAs(t testing.TB, e api.Engine, name, platform string) api.Image {
+	t.Helper()
 	b, err := rootTar()
 	if err != nil {
 		t.Skip(err)
@@ -185,7 +191,7 @@ func importRoot(t testing.TB, e api.Engine, name string) api.Image {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	img, err := e.ImportImage(t.Context(), api.ImportSpec{Name: name, Archive: f, ConfigChange: api.ConfigChange{Cmd: []string{"/bin/sh"}, Env: []string{"FROM=image"}}})
+	img, err := e.ImportImage(t.Context(), api.ImportSpec{Name: name, Archive: f, Platform: platform, ConfigChange: api.ConfigChange{Cmd: []string{"/bin/sh"}, Env: []string{"FROM=image"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,16 +14,8 @@ func TestIntegrationImageDevices(t *testing.T) {
 	importRoot(t, e, "root")
 	labelled(t, e, "x", `{"version":1,"devices":["mem","null"]}`)
 	const with, without = 4242, 4243
-	for number, needs := range map[uint16]devfs.Needs{with: {Paths: []string{"mem"}}, without: {}} {
-		if err := devfs.Set(number, needs.Rules()...); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := devfs.Delete(number); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	setRules(t, with, devfs.Needs{Paths: []string{"mem"}})
+	setRules(t, without, devfs.Needs{})
 	spec := api.ContainerSpec{Image: "x", Command: []string{"true"}, Params: []string{"devfs_ruleset=4243"}}
 	if _, err := e.CreateContainer(t.Context(), spec); err == nil {
 		t.Error("it was made with a ruleset that does not show the device")

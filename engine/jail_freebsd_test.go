@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/jail"
 )
@@ -27,7 +29,6 @@ func TestIntegrationJailParameters(t *testing.T) {
 		{[]string{"allow.set_hostname"}, "hostname other && hostname", "other\n"},
 		{[]string{"allow.raw_sockets"}, "sysctl -n security.jail.allow_raw_sockets", "1\n"},
 		{[]string{"mount.procfs"}, "ls -d /proc/curproc", "/proc/curproc\n"},
-		{[]string{"sysvshm=disable"}, "echo started", "started\n"},
 	} {
 		if out, exit := sh(t, e, api.ContainerSpec{Params: tc.params}, tc.script); out != tc.want || exit.Code != 0 {
 			t.Errorf("%q: %q, %+v; want %q", tc.params, out, exit, tc.want)
@@ -45,22 +46,104 @@ func TestIntegrationJailParameters(t *testing.T) {
 	}
 }
 
+// System V IPC is what the parameters say, and a container's own without them:
+// what the kernel says of the running jail.
+func TestIntegrationJailIPC(t *testing.T) {
+	facilities := []string{"sysvmsg", "sysvsem", "sysvshm"}
+	for _, name := range facilities {
+		if !jail.Supports(name) {
+			t.Skipf("needs System V IPC in the kernel: kldload %s", name)
+		}
+	}
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	for text, want := range map[string][]int64{
+		"":                                    {jail.New, jail.New, jail.New},
+		"sysvmsg sysvsem sysvshm":             {jail.New, jail.New, jail.New},
+		"sysvmsg=new sysvsem=new sysvshm=new": {jail.New, jail.New, jail.New},
+		"sysvmsg=inherit sysvsem=inherit sysvshm=inherit": {jail.Inherit, jail.Inherit, jail.Inherit},
+		"sysvmsg=disable sysvsem=disable sysvshm=disable": {jail.Disable, jail.Disable, jail.Disable},
+		"sysvmsg=disable sysvshm=inherit":                 {jail.Disable, jail.New, jail.Inherit},
+	} {
+		id := jailOf(t, e, start(t, e, api.ContainerSpec{Image: "root", Params: strings.Fields(text), Command: []string{"sleep", "1000"}}))
+		values, err := id.Get(facilities...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, name := range facilities {
+			if got, err := values.Int(name); err != nil || got != want[i] {
+				t.Errorf("%q: %s is %d (%v), want %d", text, name, got, err, want[i])
+			}
+		}
+	}
+}
+
+// A container makes jails if it may, as many as it may, and they go with it.
+func TestIntegrationNestedJails(t *testing.T) {
+	if _, err := exec.LookPath("jail"); err != nil {
+		t.Skip(err)
+	}
+	e := testEngine(t)
+	importRoot(t, e, "root")
+	// Kernels later than 14.0 tell the limit inside as well.
+	limit := func(n string) string {
+		if _, err := unix.SysctlUint32("security.jail.children.max"); err != nil {
+			return ""
+		}
+		return n + "\n"
+	}
+	const (
+		show  = "sysctl -niq security.jail.children.max; "
+		two   = "jail -c name=nested1 path=/ persist && jail -c name=nested2 path=/ persist && "
+		third = "jail -c name=nested3 path=/ command=sh -c 'echo in $(sysctl -n security.jail.jailed)'; "
+		more  = "jail -c name=nested4 path=/ persist && jail -c name=nested5 path=/ persist"
+	)
+	// The third ends with its command, so that it is the fifth which is one too many.
+	out, exit := sh(t, e, api.ContainerSpec{Params: []string{"children.max=3"}}, show+two+third+more)
+	if want := limit("3") + "in 1\njail: prison limit exceeded\n"; out != want || exit.Code == 0 {
+		t.Errorf("with three: %q, %+v; want %q", out, exit, want)
+	}
+	out, exit = sh(t, e, api.ContainerSpec{}, show+"jail -c name=nested1 path=/ command=echo in")
+	if want := limit("0") + "jail: jail_set: Operation not permitted\n"; out != want || exit.Code == 0 {
+		t.Errorf("without: %q, %+v; want %q", out, exit, want)
+	}
+	for _, tc := range []struct {
+		params []string
+		want   int64
+	}{{nil, 0}, {[]string{"children.max=3"}, 3}} {
+		id := jailOf(t, e, start(t, e, api.ContainerSpec{Image: "root", Params: tc.params, Command: []string{"sleep", "1000"}}))
+		values, err := id.Get("children.max")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := values.Int("children.max"); err != nil || n != tc.want {
+			t.Errorf("%q: the kernel says %d, %v", tc.params, n, err)
+		}
+	}
+	for info, err := range jail.All() {
+		if err != nil || strings.Contains(info.Name, ".nested") && !info.Dying {
+			t.Errorf("left: %+v, %v", info, err)
+		}
+	}
+}
+
+// jailOf is the jail of a running container.
+func jailOf(t *testing.T, e api.Engine, c api.Container) jail.ID {
+	t.Helper()
+	c, err := e.InspectContainer(t.Context(), c.ID)
+	if err != nil || c.JID == 0 {
+		t.Fatalf("jail %d, %v", c.JID, err)
+	}
+	return jail.ID(c.JID)
+}
+
 func TestIntegrationJID(t *testing.T) {
 	e := testEngine(t)
 	importRoot(t, e, "root")
-	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "root", Command: []string{"sleep", "1000"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.StartContainer(t.Context(), c.ID, api.StartOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if c, err = e.InspectContainer(t.Context(), c.ID); err != nil {
-		t.Fatal(err)
-	}
-	info, err := jail.ID(c.JID).Info()
+	c := start(t, e, api.ContainerSpec{Image: "root", Command: []string{"sleep", "1000"}})
+	info, err := jailOf(t, e, c).Info()
 	if err != nil || !strings.HasSuffix(info.Name, c.ID) {
-		t.Errorf("jid %d: %+v, %v", c.JID, info, err)
+		t.Errorf("%+v, %v", info, err)
 	}
 }
 

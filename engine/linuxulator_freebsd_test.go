@@ -50,7 +50,7 @@ func importPrograms(t *testing.T, e api.Engine, programs map[string][]byte) {
 func createLinux(t *testing.T, e api.Engine, program string) api.Container {
 	t.Helper()
 	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "linux", Command: []string{program}})
-	if _, missing := unix.Sysctl("compat.linux.osrelease"); missing == nil {
+	if hasLinuxulator() {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,8 +60,15 @@ func createLinux(t *testing.T, e api.Engine, program string) api.Container {
 	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), want) {
 		t.Fatalf("without the Linuxulator: %v", err)
 	}
-	t.Skip("needs the Linuxulator: kldload linux64 linprocfs linsysfs")
+	t.Skip(needsLinuxulator)
 	return c
+}
+
+const needsLinuxulator = "needs the Linuxulator: kldload linux64 linprocfs linsysfs"
+
+func hasLinuxulator() bool {
+	_, err := unix.Sysctl("compat.linux.osrelease")
+	return err == nil
 }
 
 // runLinux runs a program of the image linux to its end.

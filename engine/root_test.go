@@ -14,7 +14,7 @@ import (
 )
 
 // programs are what the scripts of the tests use.
-var programs = []string{"sh", "cat", "ls", "echo", "sleep", "true", "false", "id", "ps", "stty", "hostname", "kill", "env", "mkdir", "rm", "wc", "head", "touch", "test", "yes", "tr", "pwd", "tee", "ln", "expr", "chmod", "printf", "sysctl", "zfs", "mount", "mv", "cut", "sync", "ping", "ifconfig", "netstat", "tty", "grep"}
+var programs = []string{"sh", "cat", "ls", "echo", "sleep", "true", "false", "id", "ps", "stty", "hostname", "kill", "env", "mkdir", "rm", "wc", "head", "touch", "test", "yes", "tr", "pwd", "tee", "ln", "expr", "chmod", "printf", "sysctl", "zfs", "mount", "mv", "cut", "sync", "ping", "ifconfig", "netstat", "tty", "grep", "jail"}
 
 // rootTar is an archive of a root file system with a shell and the usual
 // programs: busybox, or those of this machine with their libraries.
