@@ -16,10 +16,12 @@
 // # Rules
 //
 // Nothing is ever promoted, and nothing is destroyed with its clones: -R does not
-// occur here. No dataset is mounted by being made: mount it where it is wanted
-// with nmount(2), and put it below a parent with mountpoint=none, so that nobody
-// else mounts it. A dataset with properties is not made atomically: a crash can
-// leave it without them, so put what identifies it into its name.
+// occur here. No dataset is mounted by being made, and nothing here mounts one: that
+// is nmount(2), in package freebsd/mount, which mounts it where it is wanted
+// (mount.Entry{Type: "zfs", From: dataset, Path: dir}). Put it below a parent with
+// mountpoint=none, so that nobody else mounts it. A dataset with properties is not
+// made atomically: a crash can leave it without them, so put what identifies it into
+// its name.
 //
 // Errors are [*Error]. fs.ErrExist and fs.ErrNotExist hold for a dataset that is
 // there already or missing, syscall.EBUSY for one that is mounted or that others
@@ -29,6 +31,7 @@
 //
 //	var z zfs.ZFS // ready to use
 //	err := z.Clone(ctx, "tank/images/alpine@frozen", "tank/containers/c1", nil)
-//	// mount it, use it, unmount it
+//	err = mount.Mount(mount.Entry{Type: "zfs", From: "tank/containers/c1", Path: "/jails/c1"})
+//	// use it, unmount it
 //	err = z.Destroy(ctx, "tank/containers/c1")
 package zfs
