@@ -67,7 +67,7 @@ func createLinux(t *testing.T, e api.Engine, program string) api.Container {
 const needsLinuxulator = "needs the Linuxulator: kldload linux64 linprocfs linsysfs"
 
 func hasLinuxulator() bool {
-	_, err := unix.Sysctl("compat.linux.osrelease")
+	_, err := unix.SysctlUint32("kern.features.linux64")
 	return err == nil
 }
 

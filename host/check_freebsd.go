@@ -24,8 +24,17 @@ import (
 // Check looks at what containers need here, and at what is missing. It changes
 // nothing.
 func (h *Host) Check(ctx context.Context) []Check {
-	return check(ctx, slices.Concat(kernelNeeds(), h.storageNeeds(), h.deviceNeeds(), linuxNeeds(), networkNeeds()))
+	return check(ctx, h.needs())
 }
+
+// needs is the whole table. What provides a thing is a command to be pasted, and
+// nothing but that, where there is one.
+func (h *Host) needs() []need {
+	return slices.Concat(kernelNeeds(), h.storageNeeds(), h.deviceNeeds(), linuxNeeds(), networkNeeds())
+}
+
+// kldload is the command that loads a module, now and from now on.
+func kldload(module string) string { return "kldload " + module + " && sysrc kld_list+=" + module }
 
 // kernelNeeds are what jails are made of.
 func kernelNeeds() []need {
@@ -39,16 +48,17 @@ func kernelNeeds() []need {
 	}
 	for _, ipc := range []string{"sysvmsg", "sysvsem", "sysvshm"} {
 		list = append(list, need{area: "kernel", name: ipc, look: parameter(ipc),
-			purpose: "System V IPC of its own", fix: "kldload " + ipc + " && sysrc kld_list+=" + ipc})
+			purpose: "System V IPC of its own", fix: kldload(ipc)})
 	}
 	for _, m := range []struct{ name, purpose string }{
 		{"fdescfs", "/dev/fd"}, {"nullfs", "volumes, read-only roots and roots in directories"},
 	} {
 		list = append(list, need{area: "module", name: m.name, required: true, look: fileSystem(m.name), purpose: m.purpose,
-			fix: "kldload " + m.name + " && sysrc kld_list+=" + m.name})
+			fix: kldload(m.name)})
 	}
-	return append(list, need{area: "module", name: "tmpfs", look: fileSystem("tmpfs"),
-		purpose: "file systems in memory, /dev/shm of Linux programs", fix: "kldload tmpfs && sysrc kld_list+=tmpfs"})
+	return append(list,
+		need{area: "module", name: "tmpfs", look: fileSystem("tmpfs"), purpose: "file systems in memory, /dev/shm of Linux programs", fix: kldload("tmpfs")},
+		need{area: "module", name: "procfs", look: fileSystem("procfs"), purpose: "/proc of containers and images that ask for it", fix: kldload("procfs")})
 }
 
 // storageNeeds are what roots are made of.
@@ -96,40 +106,42 @@ func (h *Host) deviceNeeds() []need {
 				if errors.Is(err, fs.ErrNotExist) {
 					return false, "somebody has deleted it", nil
 				}
-				return len(have) == len(n.Rules()), fmt.Sprintf("%d rules", len(have)), err
+				if want := len(n.Rules()); err == nil && len(have) != want {
+					return false, fmt.Sprintf("%d rules and not %d: if somebody else uses the number, set another devfs_id_offset", len(have), want), nil
+				}
+				return err == nil, fmt.Sprintf("%d rules", len(have)), err
 			},
-			fix: "service xcd restart, or another devfs_id_offset if somebody else uses the number"})
+			fix: "service xcd restart"})
 	}
 	return list
 }
 
 // linuxNeeds are what programs for Linux need: linux(4).
 func linuxNeeds() []need {
-	const start = "sysrc linux_enable=YES && service linux start"
-	list := []need{{area: "module", name: "linux64", look: sysctlThere("compat.linux.osrelease"), purpose: "images for Linux", fix: start}}
+	list := []need{{area: "module", name: "linux64", look: sysctlThere("kern.features.linux64"), purpose: "images for Linux", fix: "sysrc linux_enable=YES && service linux start"}}
 	for _, m := range []struct{ name, purpose string }{{"linprocfs", "/proc of Linux programs"}, {"linsysfs", "/sys of Linux programs"}} {
-		list = append(list, need{area: "module", name: m.name, look: fileSystem(m.name), purpose: m.purpose, fix: start})
+		list = append(list, need{area: "module", name: m.name, look: fileSystem(m.name), purpose: m.purpose, fix: kldload(m.name)})
 	}
 	return append(list, need{area: "sysctl", name: "kern.elf64.fallback_brand", purpose: "statically linked Linux programs, which do not say what they are",
 		look: func(context.Context) (bool, string, error) {
 			n, err := fallbackBrand()
 			return n == brandLinux, strconv.Itoa(n), err
 		},
-		fix: "sysctl kern.elf64.fallback_brand=3 (service linux start does it as well)"})
+		fix: "sysctl kern.elf64.fallback_brand=3"})
 }
 
 // networkNeeds are what networks other than none and host are made of.
 func networkNeeds() []need {
 	list := []need{}
 	for _, m := range []string{"if_epair", "if_bridge"} {
-		list = append(list, need{area: "module", name: m, look: loaded(m), purpose: "networks", fix: "kldload " + m + " && sysrc kld_list+=" + m})
+		list = append(list, need{area: "module", name: m, look: loaded(m), purpose: "networks", fix: kldload(m)})
 	}
 	return append(list,
 		need{area: "sysctl", name: "net.inet.ip.forwarding", look: sysctlOn("net.inet.ip.forwarding"), purpose: "containers that reach beyond this host by IPv4",
 			fix: "sysrc gateway_enable=YES && sysctl net.inet.ip.forwarding=1"},
 		need{area: "sysctl", name: "net.inet6.ip6.forwarding", look: sysctlOn("net.inet6.ip6.forwarding"), purpose: "containers that reach beyond this host by IPv6",
 			fix: "sysrc ipv6_gateway_enable=YES && sysctl net.inet6.ip6.forwarding=1"},
-		need{area: "module", name: "pf", look: loaded("pf"), purpose: "published ports, address translation", fix: "sysrc pf_enable=YES && service pf start"},
+		need{area: "module", name: "pf", look: loaded("pf"), purpose: "published ports, address translation", fix: kldload("pf")},
 		need{area: "pf", name: "enabled", look: pfSays(pf.Enabled),
 			purpose: "published ports, address translation", fix: "sysrc pf_enable=YES && service pf start"},
 		need{area: "pf", name: `rdr-anchor "` + anchors + `/*"`, look: pfSays(func(ctx context.Context) (bool, error) { return pf.Calls(ctx, "rdr-anchor", anchors) }),
@@ -235,9 +247,13 @@ func fallbackBrand() (int, error) {
 	return int(int32(n)), err
 }
 
-// dataset looks for a dataset.
+// dataset looks for a dataset. Without its module ZFS has none; zfs(8) would load it
+// to say so.
 func (h *Host) dataset(name string) func(context.Context) (bool, string, error) {
 	return func(ctx context.Context) (bool, string, error) {
+		if there, _, err := loaded("zfs")(ctx); err != nil || !there {
+			return false, "zfs is not loaded", err
+		}
 		there, err := h.zfs.Exists(ctx, name)
 		return there, "", err
 	}

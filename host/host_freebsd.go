@@ -303,20 +303,14 @@ func (h *Host) mountsRoot(s Spec) bool { return s.ReadOnly || s.Dir != "" || h.d
 // Platforms are those this host can run, the best first.
 func (h *Host) Platforms() []string {
 	list := []string{h.Platform()}
-	if hasLinux() {
+	if tenant.Linuxulator() {
 		list = append(list, "linux/"+runtime.GOARCH)
 	}
 	return list
 }
 
-// hasLinux tells whether the Linuxulator is loaded.
-func hasLinux() bool {
-	_, err := syscall.Sysctl("compat.linux.osrelease")
-	return err == nil
-}
-
 // CanRun tells why a platform cannot run here, or nil.
-func (h *Host) CanRun(os, arch string) error { return canRun(os, arch, hasLinux()) }
+func (h *Host) CanRun(os, arch string) error { return canRun(os, arch, tenant.Linuxulator()) }
 
 // canRun is CanRun where the Linuxulator is loaded, or is not.
 func canRun(os, arch string, linux bool) error {

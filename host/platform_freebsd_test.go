@@ -4,6 +4,8 @@ import (
 	"errors"
 	"runtime"
 	"testing"
+
+	"github.com/joyboyid/xc/host/tenant"
 )
 
 // What is said of an image that cannot run, where the Linuxulator is loaded and
@@ -31,7 +33,7 @@ func TestCanRun(t *testing.T) {
 			t.Errorf("%s/%s, Linuxulator %v: %q, want %q", tc.os, tc.arch, tc.linux, got, tc.want)
 		}
 	}
-	if got, want := new(Host).CanRun("linux", here), canRun("linux", here, hasLinux()); (got == nil) != (want == nil) {
+	if got, want := new(Host).CanRun("linux", here), canRun("linux", here, tenant.Linuxulator()); (got == nil) != (want == nil) {
 		t.Errorf("on this kernel: %v, want %v", got, want)
 	}
 }

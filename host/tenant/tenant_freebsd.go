@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/joyboyid/xc/inroot"
 	"github.com/joyboyid/xc/kqueue"
 	"github.com/joyboyid/xc/site/runloop"
@@ -163,8 +165,14 @@ func (c *cell) unknownBrand(path string) string {
 	if _, err := io.ReadFull(f, head); err != nil || !unbranded(head) {
 		return ""
 	}
-	_, err = syscall.Sysctl("compat.linux.osrelease")
-	return whyUnbranded(err == nil)
+	return whyUnbranded(Linuxulator())
+}
+
+// Linuxulator tells whether the kernel runs programs for Linux of this architecture,
+// by linux64.ko. The sysctls below compat.linux are there with linprocfs(5) alone.
+func Linuxulator() bool {
+	_, err := unix.SysctlUint32("kern.features.linux64")
+	return err == nil
 }
 
 // Kill sends SIGKILL to every process that was started here and to all they

@@ -141,8 +141,7 @@ func TestIntegrationUnbranded(t *testing.T) {
 	}
 	defer null.Close()
 	_, err = ten.Start(&runloop.Process{Args: []string{path}, Files: [3]*os.File{null, null, null}})
-	_, missing := syscall.Sysctl("compat.linux.osrelease")
-	if !errors.Is(err, fs.ErrPermission) || !errors.Is(err, syscall.ENOEXEC) || !strings.Contains(err.Error(), whyUnbranded(missing == nil)) {
+	if !errors.Is(err, fs.ErrPermission) || !errors.Is(err, syscall.ENOEXEC) || !strings.Contains(err.Error(), whyUnbranded(Linuxulator())) {
 		t.Errorf("error: %v", err)
 	}
 }
