@@ -3,8 +3,11 @@ package engine_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,30 +22,67 @@ import (
 	"github.com/joyboyid/xc/jail"
 )
 
-// tally counts what could be left behind: jails and mounts of the machine, the
-// descriptors and children of this process.
+// anyID is the id of a container.
+var anyID = regexp.MustCompile(`\bc[a-z2-7]{11}\b`)
+
+// tally lists what could be left behind, whichever container it is of: jails and
+// mounts of the machine, the datasets of the tests, processes, and the descriptors of
+// this one.
 func tally(t *testing.T) string {
 	t.Helper()
-	jails := 0
-	for _, err := range jail.All() {
+	var list []string
+	for info, err := range jail.All() {
 		if err != nil {
 			t.Fatal(err)
 		}
-		jails++
+		list = append(list, "jail "+info.Name)
 	}
 	mounts, err := mount.List()
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, m := range mounts {
+		list = append(list, "mount "+m.From+" "+m.Path)
+	}
+	for _, d := range testDatasets(t) {
+		list = append(list, "dataset "+d)
+	}
+	list = append(list, processes(t)...)
 	descriptors := 0
 	for fd := range 1024 {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
 			descriptors++
 		}
 	}
-	// pgrep(1) ends with 1 when there is nothing.
-	out, _ := exec.Command("pgrep", "-P", fmt.Sprint(os.Getpid())).Output()
-	return fmt.Sprintf("%d jails, %d mounts, %d descriptors, %d children", jails, len(mounts), descriptors, strings.Count(string(out), "\n"))
+	list = append(list, fmt.Sprint(descriptors, " descriptors"))
+	slices.Sort(list)
+	return anyID.ReplaceAllString(strings.Join(list, "\n"), "ID")
+}
+
+// processes are those that a container can have left: run loops and what else is this
+// program, whoever their parent is by now, the children of this process, zombies
+// too, and all that is in a jail.
+func processes(t *testing.T) []string {
+	t.Helper()
+	cmd := exec.Command("ps", "-axww", "-o", "pid=", "-o", "ppid=", "-o", "jid=", "-o", "args=")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := fmt.Sprint(os.Getpid())
+	var list []string
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		if len(f) < 4 {
+			t.Fatalf("ps: %q", line)
+		}
+		pid, parent, jid, args := f[0], f[1], f[2], strings.Join(f[3:], " ")
+		ours := parent == self || jid != "0" || strings.Contains(args, "xc-runloop") || f[3] == os.Args[0]
+		if ours && pid != self && pid != fmt.Sprint(cmd.Process.Pid) {
+			list = append(list, "process "+args)
+		}
+	}
+	return list
 }
 
 // settledTally is the tally once it has stayed the same for a while: something may
@@ -50,47 +90,62 @@ func tally(t *testing.T) string {
 func settledTally(t *testing.T) string {
 	t.Helper()
 	last, same := tally(t), 0
-	for range 200 {
-		time.Sleep(50 * time.Millisecond)
+	for range 100 {
+		time.Sleep(200 * time.Millisecond)
 		now := tally(t)
 		if same++; now != last {
 			last, same = now, 0
 		}
-		if same == 20 {
+		if same == 5 {
 			break
 		}
 	}
 	return last
 }
 
-// Two hundred containers are made, run and removed, and nothing of them is left.
+// Two hundred containers are made, run and removed, every second one by itself, which
+// has a volatile root, and nothing of them is left.
 func TestIntegrationCycles(t *testing.T) {
 	e := testEngine(t)
 	importRoot(t, e, "root")
-	life := func() {
-		if out, exit := sh(t, e, api.ContainerSpec{}, "echo x >/tmp/x; (sleep 0.01 &) ; exit 3"); out != "" || exit.Code != 3 {
-			t.Fatalf("%q, %+v", out, exit)
+	life := func(itself bool) {
+		c := start(t, e, api.ContainerSpec{Image: "root", AutoRemove: itself, Command: []string{"sh", "-c", "echo x >/tmp/x; (sleep 0.01 &) ; exit 3"}})
+		if exit, err := e.WaitContainer(t.Context(), c.ID, api.WaitOptions{}); err != nil || exit.Code != 3 {
+			t.Fatalf("%+v, %v", exit, err)
+		}
+		// One that removes itself is waited for.
+		err := e.RemoveContainer(t.Context(), c.ID, api.RemoveOptions{})
+		if itself && errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
-	for range 3 { // a spare run loop and its root, connections of the database and the like are there to stay
-		life()
+	// Five of a kind in a row, as a root is kept ready for the third.
+	lives := func(rows int) {
+		for i := range 5 * rows {
+			life(i/5%2 == 1)
+		}
 	}
+	lives(2) // a spare run loop and its root, connections of the database and the like are there to stay
 	before := settledTally(t)
-	for range 200 {
-		life()
-	}
+	lives(40)
 	for try := 0; ; try++ { // a spare may be in the making
 		after := tally(t)
 		if after == before {
 			break
 		}
 		if try == 100 {
-			t.Fatalf("before: %s; after: %s", before, after)
+			t.Fatalf("before:\n%s\nafter:\n%s", before, after)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	if left, err := e.Leftovers(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("left on the host: %q, %v", left, err)
+	}
+	if testing.Verbose() {
+		t.Logf("as before:\n%s", before)
 	}
 }
 
