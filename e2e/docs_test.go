@@ -10,9 +10,13 @@ import (
 	"testing"
 )
 
-// documents are those that a reader of the repository finds.
+// documents are those that a reader of the repository finds. A test binary in a VM is
+// there without them.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
+	if _, err := os.Stat("../go.mod"); err != nil {
+		t.Skipf("needs the rest of the tree: %v", err)
+	}
 	paths, err := filepath.Glob("../docs/*.md")
 	if err != nil {
 		t.Fatal(err)

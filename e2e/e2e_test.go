@@ -4,42 +4,25 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"github.com/joyboyid/xc/internal/testns"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/joyboyid/xc/internal/testns"
+	"github.com/joyboyid/xc/internal/testprograms"
 )
-
-// programs builds the programs once and returns their directory.
-var programs = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "xce2e")
-	if err != nil {
-		return "", err
-	}
-	built = dir
-	cmd := exec.Command("go", "build", "-o", dir+"/", "../xc", "../xcd", "../cmd/xc-runloop", "../ocitar/cmd/ocitar")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("build: %w: %s", err, out)
-	}
-	return dir, nil
-})
-
-// built is the directory of the programs, once there is one.
-var built string
 
 func TestMain(m *testing.M) {
 	testns.Enter()
 	code := m.Run()
-	if built != "" {
-		os.RemoveAll(built)
+	if err := testprograms.Remove(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(code)
 }
@@ -61,13 +44,7 @@ func newDaemon(t *testing.T) *daemon {
 	if os.Geteuid() != 0 {
 		t.Skip("containers need root: run go test with sudo, or -exec sudo")
 	}
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("the go command is needed to build the programs")
-	}
-	bin, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := testprograms.Dir(t)
 	dir, err := os.MkdirTemp("", "xcd")
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +53,7 @@ func newDaemon(t *testing.T) *daemon {
 	if d.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
 		t.Fatal(err)
 	}
+	d.configure()
 	d.start()
 	t.Cleanup(d.cleanUp)
 	d.must("import", writeRoot(t, dir), "bb")
@@ -116,7 +94,7 @@ func (d *daemon) start() {
 
 // second is an xcd on the directories of this one.
 func (d *daemon) second() *exec.Cmd {
-	return exec.Command(filepath.Join(d.bin, "xcd"), "--state-dir", filepath.Join(d.dir, "state"),
+	return exec.Command(filepath.Join(d.bin, "xcd"), "--config", d.config(), "--state-dir", filepath.Join(d.dir, "state"),
 		"--run-dir", filepath.Join(d.dir, "run"), "--socket", d.socket())
 }
 
@@ -176,9 +154,10 @@ func (d *daemon) cleanUp() {
 		}
 	}
 	d.kill(syscall.SIGTERM) // and the run loop that it keeps ready
-	if left := leftovers(t, d.dir, tag); len(left) > 0 {
+	if left := d.leftovers(tag); len(left) > 0 {
 		t.Errorf("left on the host: %q", left)
 	}
+	d.destroyDatasets()
 	if t.Failed() {
 		t.Log(d.logText())
 	}
@@ -190,27 +169,13 @@ func (d *daemon) cleanUp() {
 
 // leftovers lists what carries the tag of an engine or lives in its directory,
 // but for the store of images.
-func leftovers(t *testing.T, dir, tag string) (left []string) {
-	t.Helper()
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, dir) {
-			left = append(left, "mount "+line)
-		}
-	}
-	groups, err := filepath.Glob("/sys/fs/cgroup/{,unified/}xc-" + tag + "-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	unified, _ := filepath.Glob("/sys/fs/cgroup/unified/xc-" + tag + "-*")
-	left = append(append(left, groups...), unified...)
-	for _, sub := range []string{"run", "state/sites", "state/roots/roots", "state/roots/trash", "state/roots/drafts", "state/logs"} {
-		entries, err := os.ReadDir(filepath.Join(dir, sub))
+func (d *daemon) leftovers(tag string) []string {
+	d.t.Helper()
+	left := append(leftovers(d.t, d.dir, tag), d.leftDatasets()...)
+	for _, sub := range []string{"run", "state/sites", "state/mnt", "state/roots/roots", "state/roots/trash", "state/roots/drafts", "state/logs"} {
+		entries, err := os.ReadDir(filepath.Join(d.dir, sub))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
+			d.t.Fatal(err)
 		}
 		for _, e := range entries {
 			left = append(left, filepath.Join(sub, e.Name()))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,6 +19,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/joyboyid/xc/internal/testroot"
 )
 
 // startRegistry starts Debian's docker-registry on a loopback port and returns
@@ -82,7 +85,7 @@ func push(t *testing.T, name string, layers ...string) {
 		t.Fatal(err)
 	}
 	file = file.DeepCopy()
-	file.OS, file.Architecture = "linux", "amd64"
+	file.OS, file.Architecture = runtime.GOOS, runtime.GOARCH
 	file.Config.Cmd, file.Config.Env, file.Config.WorkingDir = []string{"sh", "-c", "pwd; echo $FROM"}, []string{"PATH=/bin", "FROM=image"}, "/etc"
 	if img, err = mutate.ConfigFile(img, file); err != nil {
 		t.Fatal(err)
@@ -102,8 +105,8 @@ func push(t *testing.T, name string, layers ...string) {
 }
 
 func TestIntegrationPull(t *testing.T) {
-	d := newDaemon(t)
 	registry := startRegistry(t)
+	d := newDaemon(t)
 	root := writeRoot(t, t.TempDir())
 	push(t, registry+"/team/root:v1", root)
 	if out, stderr, code := d.xc("pull", registry+"/team/root:v1"); code != 0 {
@@ -115,7 +118,7 @@ func TestIntegrationPull(t *testing.T) {
 	// run pulls what is missing.
 	push(t, registry+"/team/other:v2", root)
 	out, stderr, code := d.xc("run", "--rm", registry+"/team/other:v2", "cat", "/etc/os-release")
-	if out != "NAME=busybox\n" || code != 0 {
+	if out != testroot.Release || code != 0 {
 		t.Errorf("run of what is to be pulled: %q, %q, %d", out, stderr, code)
 	}
 	out, stderr, code = d.xc("pull", registry+"/team/nosuch:v1")
@@ -178,8 +181,8 @@ func TestIntegrationLogin(t *testing.T) {
 // What is damaged of an image is named by a check, and fetched again by one that
 // may repair.
 func TestIntegrationRepair(t *testing.T) {
-	d := newDaemon(t)
 	registry := startRegistry(t)
+	d := newDaemon(t)
 	name := registry + "/team/root:v1"
 	push(t, name, writeRoot(t, t.TempDir()))
 	all := func() []string {
@@ -224,8 +227,8 @@ func TestIntegrationRepair(t *testing.T) {
 
 // A pull whose daemon is killed again and again ends right.
 func TestIntegrationPullKilledAtRandom(t *testing.T) {
-	d := newDaemon(t)
 	registry := startRegistry(t)
+	d := newDaemon(t)
 	dir := t.TempDir()
 	// Two layers that take a moment.
 	big := filepath.Join(dir, "big")

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"github.com/joyboyid/xc/internal/testroot"
 )
 
 func TestIntegrationExitCodes(t *testing.T) {
@@ -24,7 +26,7 @@ func TestIntegrationExitCodes(t *testing.T) {
 		err  string // part of what is said
 		code int
 	}{
-		{args: []string{"run", "--rm", "bb", "sh", "-c", "cat /etc/os-release; exit 7"}, out: "NAME=busybox\n", code: 7},
+		{args: []string{"run", "--rm", "bb", "sh", "-c", "cat /etc/os-release; exit 7"}, out: testroot.Release, code: 7},
 		{args: []string{"run", "--rm", "bb", "sh", "-c", "kill -9 $$"}, code: 137},
 		{args: []string{"run", "--rm", "bb", "sh", "-c", "(sleep 0.5; echo late) & exit 0"}, out: "late\n"},
 		{args: []string{"run", "--rm", "bb", "nosuch"}, err: "nosuch", code: 127},
@@ -71,7 +73,7 @@ func TestIntegrationStreams(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := d.command("run", "-i", "--rm", "bb", "tar", "t")
+	cmd := d.command("run", "-i", "--rm", "bb", "tar", "tf", "-")
 	cmd.Stdin = &archive
 	out, err := cmd.Output()
 	if err != nil || string(out) != want.String() {

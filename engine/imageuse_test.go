@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"archive/tar"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/internal/testroot"
 )
 
 // usage returns what system df tells of one kind.
@@ -34,11 +34,11 @@ func importTar(t *testing.T, e api.Engine, name string, files map[string]string)
 		t.Fatal(err)
 	}
 	defer f.Close()
-	r := &rootWriter{w: tar.NewWriter(f), seen: map[string]bool{}}
+	w := testroot.NewWriter(f)
 	for name, content := range files {
-		r.file(name, content, 0o644)
+		w.File(name, content, 0o644)
 	}
-	if err := errors.Join(r.err, r.w.Close()); err != nil {
+	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.Seek(0, 0); err != nil {
