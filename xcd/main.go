@@ -49,6 +49,9 @@ func main() {
 }
 
 func run(args arguments, log zerolog.Logger) (err error) {
+	// From the first moment: one that comes while the engine recovers must not end it.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
 	c, err := args.load()
 	if err != nil {
 		return err
@@ -58,8 +61,6 @@ func run(args arguments, log zerolog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 

@@ -250,3 +250,48 @@ func hangup(t *testing.T, d *daemon) {
 		t.Fatal(err)
 	}
 }
+
+// A SIGHUP that comes while xcd starts is obeyed when it has. The configuration is a
+// FIFO at first, so that the start waits for the test.
+func TestIntegrationHangupAtStart(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: go test -exec sudo -run Integration ./xcd")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "xc.config")
+	text := fmt.Appendf(nil, "state_dir: %s/state\nrun_dir: %s/run\nsocket_path: %s/s\n", dir, dir, dir)
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := start(t, "--config", file)
+	fifo, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fifo.Close()
+	later := filepath.Join(dir, "later")
+	if err := os.WriteFile(later, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(later, file); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fifo.Write(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := fifo.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.until(t, "xcd serves")
+	d.until(t, "configuration read")
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	d.until(t, "xcd ends; containers go on")
+	if err := d.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
