@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -328,43 +327,39 @@ func volatile(t *testing.T, s *zfsstore.Store) {
 // A root that something holds is removed as soon as it is let go, by ioctl(2) and by
 // zfs(8).
 func TestIntegrationRemoveWaits(t *testing.T) {
-	for name, run := range map[string]func(context.Context, io.Reader, io.Writer, ...string) error{"ioctl": nil, "zfs": zfs.Exec} {
-		t.Run(name, func(t *testing.T) {
-			s := open(t)
-			s.ZFS.Run = run
-			if err := begin(t, s, 0, "").Commit(t.Context()); err != nil {
-				t.Fatal(err)
+	everyWay(t, func(t *testing.T, s *zfsstore.Store) {
+		if err := begin(t, s, 0, "").Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Create(t.Context(), "c", chain(0).String()); err != nil {
+			t.Fatal(err)
+		}
+		root, dir := s.Container("c"), t.TempDir()
+		if err := s.Mount(root, dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ZFS.Destroy(t.Context(), root); !errors.Is(err, syscall.EBUSY) {
+			t.Fatalf("it is mounted, and destroyed: %v", err)
+		}
+		// Whoever waits asks for Done: so many times in the second round at the earliest.
+		ctx := &patient{Context: t.Context(), left: 8, last: func() {
+			if there, err := s.ZFS.Exists(t.Context(), root); err != nil || !there {
+				t.Errorf("while it is mounted: %v, %v", there, err)
 			}
-			if err := s.Create(t.Context(), "c", chain(0).String()); err != nil {
-				t.Fatal(err)
-			}
-			root, dir := s.Container("c"), t.TempDir()
-			if err := s.Mount(root, dir); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.ZFS.Destroy(t.Context(), root); !errors.Is(err, syscall.EBUSY) {
-				t.Fatalf("it is mounted, and destroyed: %v", err)
-			}
-			// Whoever waits asks for Done: so many times in the second round at the earliest.
-			ctx := &patient{Context: t.Context(), left: 8, last: func() {
-				if there, err := s.ZFS.Exists(t.Context(), root); err != nil || !there {
-					t.Errorf("while it is mounted: %v, %v", there, err)
-				}
-				if err := s.Unmount(dir); err != nil {
-					t.Error(err)
-				}
-			}}
-			if err := s.Remove(ctx, "c"); err != nil {
+			if err := s.Unmount(dir); err != nil {
 				t.Error(err)
 			}
-			if ctx.left > 0 {
-				t.Error("nothing waited for the unmount")
-			}
-			if there, err := s.ZFS.Exists(t.Context(), root); err != nil || there {
-				t.Errorf("after its removal: %v, %v", there, err)
-			}
-		})
-	}
+		}}
+		if err := s.Remove(ctx, "c"); err != nil {
+			t.Error(err)
+		}
+		if ctx.left > 0 {
+			t.Error("nothing waited for the unmount")
+		}
+		if there, err := s.ZFS.Exists(t.Context(), root); err != nil || there {
+			t.Errorf("after its removal: %v, %v", there, err)
+		}
+	})
 }
 
 // patient is a context that does something when it has been asked for Done so many
