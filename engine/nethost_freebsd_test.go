@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/internal/testns"
 )
 
@@ -187,4 +188,17 @@ func hostState(t *testing.T) string {
 		}
 	}
 	return state
+}
+
+// openBare opens an engine that keeps nothing ready, for a test that compares the
+// whole host: what is there of the engine is what the test has asked for.
+func openBare(t *testing.T, dir string) *engine.Engine {
+	t.Helper()
+	c := config(dir)
+	c.Spare, c.Report = false, func(err error) { t.Errorf("reported: %v", err) }
+	e, err := engine.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }

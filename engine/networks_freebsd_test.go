@@ -15,7 +15,9 @@ import (
 // Containers without a network stack of their own have addresses on an interface
 // of the host, and no others; they know each other by name and publish ports.
 func TestIntegrationAliasNetwork(t *testing.T) {
-	e := testEngine(t)
+	needRoot(t)
+	e := openBare(t, shortTempDir(t))
+	t.Cleanup(func() { closeClean(t, e) })
 	world := outside(t)
 	importRoot(t, e, "root")
 	iface := testns.Run(t, "ifconfig", "lo", "create", "up")
@@ -93,7 +95,7 @@ func TestIntegrationAliasAddressAfterRestart(t *testing.T) {
 func TestIntegrationNetworkTable(t *testing.T) {
 	needRoot(t)
 	dir := shortTempDir(t)
-	e := openEngine(t, dir, nil)
+	e := openBare(t, dir)
 	withFilter(t)
 	importRoot(t, e, "root")
 	before := hostState(t)
@@ -133,7 +135,7 @@ func TestIntegrationNetworkTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	testns.Run(t, "pfctl", "-q", "-t", "xc:network:web", "-T", "flush")
-	e = openEngine(t, dir, nil)
+	e = openBare(t, dir)
 	if got := in(); !slices.Equal(got, []string{"10.70.1.3", "10.70.1.4", "fd70:1::3", "fd70:1::4"}) {
 		t.Errorf("after a restart: %q", got)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/internal/testns"
 )
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
@@ -148,8 +149,10 @@ func TestIntegrationNetwork(t *testing.T) {
 	}
 }
 
+// Networks do not reach each other where the host does not forward between them.
 func TestIntegrationTwoNetworks(t *testing.T) {
 	e := testEngine(t)
+	testns.NoForward(t)
 	importRoot(t, e, "root")
 	defer removeNetworks(t, e)
 	createNetwork(t, e, twoFamilies("web", "1"))

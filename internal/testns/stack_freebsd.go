@@ -195,11 +195,16 @@ func StackOf(t testing.TB, pid int) *Stack {
 }
 
 // Forward lets this stack pass packets on.
-func Forward(t testing.TB) {
+func Forward(t testing.TB) { t.Helper(); forward(t, "1") }
+
+// NoForward lets it not do so, where it did.
+func NoForward(t testing.TB) { t.Helper(); forward(t, "0") }
+
+func forward(t testing.TB, value string) {
 	t.Helper()
 	for _, name := range []string{"net.inet.ip.forwarding", "net.inet6.ip6.forwarding"} {
 		old := Run(t, "sysctl", "-n", name)
-		Run(t, "sysctl", name+"=1")
+		Run(t, "sysctl", name+"="+value)
 		t.Cleanup(func() { Run(t, "sysctl", name+"="+old) })
 	}
 }

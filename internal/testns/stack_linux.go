@@ -107,15 +107,20 @@ func NoDAD() {
 
 // Forward lets this stack pass packets on, or skips the test where that is not
 // allowed.
-func Forward(t testing.TB) {
+func Forward(t testing.TB) { t.Helper(); forward(t, "1") }
+
+// NoForward lets it not do so, where it did.
+func NoForward(t testing.TB) { t.Helper(); forward(t, "0") }
+
+func forward(t testing.TB, value string) {
 	t.Helper()
 	for _, f := range []string{"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"} {
 		old, err := os.ReadFile(f)
 		if err == nil {
-			err = os.WriteFile(f, []byte("1"), 0)
+			err = os.WriteFile(f, []byte(value), 0)
 		}
 		if err != nil {
-			t.Skipf("packets cannot be forwarded here: %v", err)
+			t.Skipf("whether packets are forwarded cannot be said here: %v", err)
 		}
 		t.Cleanup(func() {
 			if err := os.WriteFile(f, old, 0); err != nil {
