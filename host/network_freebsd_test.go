@@ -17,6 +17,7 @@ import (
 
 	"github.com/joyboyid/xc/freebsd/netif"
 	"github.com/joyboyid/xc/freebsd/pf"
+	"github.com/joyboyid/xc/internal/testns"
 	"github.com/joyboyid/xc/jail"
 	"github.com/joyboyid/xc/site"
 )
@@ -125,18 +126,24 @@ func makeNetwork(t testing.TB, h *Host, name string, mtu int, addrs ...string) N
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() {
-		for range 2 {
-			if err := h.RemoveNetwork(n); err != nil {
-				t.Error(err)
-			}
-		}
-	})
+	t.Cleanup(func() { removeNetwork(t, h, n) })
 	return n
+}
+
+// removeNetwork removes what is ours of a network: where pf is loaded that is, of
+// somebody else's interface, the table of addresses.
+func removeNetwork(t testing.TB, h *Host, n Network) {
+	t.Helper()
+	for range 2 {
+		if err := h.RemoveNetwork(n); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestIntegrationNetworkOwn(t *testing.T) {
 	h := networkHost(t)
+	testns.NoForward(t)
 	red := makeNetwork(t, h, "red", 1400, "10.81.0.1/24", "fd81::1/64")
 	blue := makeNetwork(t, h, "blue", 0, "10.82.0.1/24")
 	out := tool(t, "ifconfig", red.Bridge)
@@ -173,7 +180,6 @@ func TestIntegrationNetworkOwn(t *testing.T) {
 			t.Errorf("%s is not reached", addr)
 		}
 	}
-	// This host does not forward.
 	for _, c := range []struct {
 		from networked
 		to   string
@@ -205,6 +211,7 @@ func TestIntegrationNetworkSeveral(t *testing.T) {
 	bridge := strings.TrimSpace(tool(t, "ifconfig", "bridge", "create", "inet", "10.84.0.1/24", "up"))
 	t.Cleanup(func() { tool(t, "ifconfig", bridge, "destroy") })
 	n := Network{Name: "theirs", Bridge: bridge}
+	t.Cleanup(func() { removeNetwork(t, h, n) })
 	if err := errors.Join(h.CheckNetwork(n), h.MakeNetwork(n), h.RemoveNetwork(n)); err != nil {
 		t.Fatal(err)
 	}
@@ -234,6 +241,7 @@ func TestIntegrationNetworkAlias(t *testing.T) {
 	lo := strings.TrimSpace(tool(t, "ifconfig", "lo", "create", "inet", "10.85.0.1/24", "up"))
 	t.Cleanup(func() { tool(t, "ifconfig", lo, "destroy") })
 	n := Network{Name: "plain", Alias: lo}
+	t.Cleanup(func() { removeNetwork(t, h, n) })
 	if err := errors.Join(h.CheckNetwork(n), h.MakeNetwork(n), h.RemoveNetwork(n)); err != nil {
 		t.Fatal(err)
 	}
@@ -275,6 +283,7 @@ func TestIntegrationAliasDetection(t *testing.T) {
 	t.Cleanup(func() { tool(t, "ifconfig", a, "destroy") })
 	tool(t, "ifconfig", strings.TrimSuffix(a, "a")+"b", "up")
 	tool(t, "ifconfig", a, "inet6", "fd86::1/64")
+	t.Cleanup(func() { removeNetwork(t, h, Network{Name: "plain", Alias: a}) })
 	c, err := h.networked(t, Spec{Network: NetworkAlias, Interfaces: []Interface{{Network: "plain", Alias: a, Addrs: prefixes("fd86::2/64"), Main: true}}})
 	if err != nil {
 		t.Fatal(err)
@@ -413,9 +422,8 @@ func withPF(t *testing.T, rules string) {
 		t.Fatalf("pfctl: %v: %s", err, out)
 	}
 	tool(t, "pfctl", "-q", "-e")
-	tool(t, "sysctl", "net.inet.ip.forwarding=1", "net.inet6.ip6.forwarding=1")
+	testns.Forward(t)
 	t.Cleanup(func() {
-		tool(t, "sysctl", "net.inet.ip.forwarding=0", "net.inet6.ip6.forwarding=0")
 		tool(t, "pfctl", "-q", "-d")
 		tool(t, "pfctl", "-q", "-F", "all")
 	})
