@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/joyboyid/xc/internal/testprograms"
 )
 
 // TestIntegrationKilledAtRandom kills xcd with SIGKILL again and again while
@@ -57,8 +59,8 @@ func TestIntegrationKilledAtRandom(t *testing.T) {
 		io.WriteString(w, "\n") //nolint:errcheck // main ends while no daemon runs
 		w.Close()
 		d.start()
-		within(t, "commands of a daemon that was killed", wg.Wait)
-		within(t, "the end of a container", func() { run.Wait() }) //nolint:errcheck // the code is looked at
+		testprograms.Within(t, "commands of a daemon that was killed", wg.Wait)
+		testprograms.Within(t, "the end of a container", func() { run.Wait() }) //nolint:errcheck // the code is looked at
 		if got := run.ProcessState.ExitCode(); got != code {
 			t.Errorf("kill %d: xc run of %s ended with %d, want %d", i, name, got, code)
 		}
@@ -88,7 +90,7 @@ func TestIntegrationKilledAtRandom(t *testing.T) {
 
 func waitRunning(t *testing.T, d *daemon, name string) {
 	t.Helper()
-	within(t, "the start of "+name, func() {
+	testprograms.Within(t, "the start of "+name, func() {
 		for {
 			out, _, _ := d.xc("inspect", "--format", "{{.State}} {{if .Exit}}{{.Exit.Error}}{{end}}", name)
 			if out == "running \n" {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -20,11 +19,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testns.Enter()
-	code := m.Run()
-	if err := testprograms.Remove(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
+	os.Exit(testprograms.Main(m))
 }
 
 // daemon is an xcd with directories of its own.
@@ -182,18 +177,6 @@ func (d *daemon) leftovers(tag string) []string {
 		}
 	}
 	return left
-}
-
-// within fails the test when f takes longer than a minute: a command hangs.
-func within(t *testing.T, what string, f func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() { defer close(done); f() }()
-	select {
-	case <-done:
-	case <-time.After(time.Minute):
-		t.Fatalf("%s hangs", what)
-	}
 }
 
 // readAll reads a pipe to its end.

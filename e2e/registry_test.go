@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/joyboyid/xc/internal/testprograms"
 	"github.com/joyboyid/xc/internal/testroot"
 )
 
@@ -55,7 +56,7 @@ func startRegistryWith(t *testing.T, more string) string {
 		cmd.Process.Kill() //nolint:errcheck // Wait reaps it
 		cmd.Wait()         //nolint:errcheck // killed
 	})
-	within(t, "docker-registry", func() {
+	testprograms.Within(t, "docker-registry", func() {
 		for {
 			if resp, err := http.Get("http://" + addr + "/v2/"); err == nil {
 				resp.Body.Close()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/creack/pty"
 
+	"github.com/joyboyid/xc/internal/testprograms"
 	"github.com/joyboyid/xc/internal/testroot"
 )
 
@@ -79,7 +80,7 @@ func TestIntegrationStreams(t *testing.T) {
 	if err != nil || string(out) != want.String() {
 		t.Errorf("an archive through a container: %d bytes, want %d (%v)", len(out), want.Len(), err)
 	}
-	within(t, "a pipeline whose reader leaves", func() {
+	testprograms.Within(t, "a pipeline whose reader leaves", func() {
 		out, err := exec.Command("sh", "-c", fmt.Sprintf("XC_SOCKET=%s %s/xc run --rm bb yes | head -1", d.socket(), d.bin)).Output()
 		if err != nil || string(out) != "y\n" {
 			t.Errorf("xc run yes | head: %q, %v", out, err)
@@ -98,7 +99,7 @@ func TestIntegrationTerminal(t *testing.T) {
 	buf := make([]byte, 0, 4096)
 	until := func(text string) {
 		t.Helper()
-		within(t, "a terminal", func() {
+		testprograms.Within(t, "a terminal", func() {
 			for !bytes.Contains(buf, []byte(text)) {
 				b := make([]byte, 512)
 				n, err := f.Read(b)
@@ -146,7 +147,7 @@ func TestIntegrationInterruptedInit(t *testing.T) {
 			said, _ = io.ReadAll(f) // EIO is the end of a terminal
 		}()
 		up := filepath.Join(dir, name)
-		within(t, "the start of the init command", func() {
+		testprograms.Within(t, "the start of the init command", func() {
 			for _, err := os.Stat(up); err != nil; _, err = os.Stat(up) {
 				time.Sleep(5 * time.Millisecond)
 			}
@@ -155,7 +156,7 @@ func TestIntegrationInterruptedInit(t *testing.T) {
 		if _, err := f.Write([]byte{3}); err != nil {
 			t.Fatal(err)
 		}
-		within(t, "an interrupted xc run", func() { cmd.Wait() }) //nolint:errcheck // the code is looked at
+		testprograms.Within(t, "an interrupted xc run", func() { cmd.Wait() }) //nolint:errcheck // the code is looked at
 		if d := time.Since(began); d > 2*time.Second {
 			t.Errorf("%s: it took %v", name, d)
 		}
@@ -180,14 +181,14 @@ func TestIntegrationDaemonKilledDuringInit(t *testing.T) {
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	within(t, "the start of the init command", func() {
+	testprograms.Within(t, "the start of the init command", func() {
 		for _, err := os.Stat(dir + "/up"); err != nil; _, err = os.Stat(dir + "/up") {
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
 	d.kill(syscall.SIGKILL)
 	d.start()
-	within(t, "an xc run whose daemon was killed", func() { run.Wait() }) //nolint:errcheck // the code is looked at
+	testprograms.Within(t, "an xc run whose daemon was killed", func() { run.Wait() }) //nolint:errcheck // the code is looked at
 	if code := run.ProcessState.ExitCode(); code != 125 || !strings.Contains(said.String(), "before main was started") {
 		t.Errorf("exit code %d, says %q", code, &said)
 	}
@@ -252,7 +253,7 @@ func TestIntegrationRunOutlivesTheDaemon(t *testing.T) {
 	if _, err := io.WriteString(w, "\n"); err != nil {
 		t.Fatal(err)
 	}
-	within(t, "xc run across a restart of xcd", func() {
+	testprograms.Within(t, "xc run across a restart of xcd", func() {
 		readAll(t, out)
 		cmd.Wait() //nolint:errcheck // the code is looked at
 	})

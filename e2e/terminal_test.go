@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
+	"github.com/joyboyid/xc/internal/testprograms"
 	"golang.org/x/term"
 )
 
@@ -67,7 +68,7 @@ func (s *screen) raw() bool {
 // until reads until text was shown since it was last called.
 func (s *screen) until(text string) {
 	s.t.Helper()
-	within(s.t, "a terminal", func() {
+	testprograms.Within(s.t, "a terminal", func() {
 		for b := make([]byte, 512); !bytes.Contains(s.shown, []byte(text)); {
 			n, err := s.master.Read(b)
 			s.shown = append(s.shown, b[:n]...)
@@ -93,7 +94,7 @@ func (s *screen) press(keys string) {
 // ended waits for the end of xc, after which the terminal is as it was.
 func (s *screen) ended() syscall.WaitStatus {
 	s.t.Helper()
-	within(s.t, "xc at a terminal", func() { s.cmd.Wait() }) //nolint:errcheck // its status is looked at
+	testprograms.Within(s.t, "xc at a terminal", func() { s.cmd.Wait() }) //nolint:errcheck // its status is looked at
 	if s.raw() {
 		s.t.Errorf("xc %s: the terminal was not restored", strings.Join(s.cmd.Args[1:], " "))
 	}

@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/joyboyid/xc/engine"
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/freebsd/mount"
 	"github.com/joyboyid/xc/jail"
@@ -149,24 +148,11 @@ func TestIntegrationCycles(t *testing.T) {
 	}
 }
 
-// startLong starts a container that lasts.
-func startLong(t *testing.T, e *engine.Engine) api.Container {
-	t.Helper()
-	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "root", Command: []string{"sleep", "1000"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.StartContainer(t.Context(), c.ID, api.StartOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 // Between its starts a run loop has no open directory: none is forgotten.
 func TestIntegrationNoOpenDirectory(t *testing.T) {
 	e := testEngine(t)
 	importRoot(t, e, "root")
-	c := startLong(t, e)
+	c := start(t, e, api.ContainerSpec{Image: "root", Command: []string{"sleep", "1000"}})
 	for range 10 {
 		if exit, err := e.ExecContainer(t.Context(), c.ID, api.ExecOptions{Args: []string{"true"}}); err != nil || exit.Code != 0 {
 			t.Fatalf("exec: %+v, %v", exit, err)
@@ -197,7 +183,7 @@ func TestIntegrationStartsAtOnce(t *testing.T) {
 	const clients, each = 6, 24
 	e := testEngine(t)
 	importRoot(t, e, "root")
-	c := startLong(t, e)
+	c := start(t, e, api.ContainerSpec{Image: "root", Command: []string{"sleep", "1000"}})
 	exec := func(args ...string) (api.Exit, error) {
 		return e.ExecContainer(t.Context(), c.ID, api.ExecOptions{Args: args})
 	}

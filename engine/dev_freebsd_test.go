@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/joyboyid/xc/engine/api"
 	"github.com/joyboyid/xc/freebsd/devfs"
+	"github.com/joyboyid/xc/host/tenant"
 )
 
 // minimumDev is what every container has in /dev.
@@ -48,7 +48,7 @@ func TestIntegrationDev(t *testing.T) {
 			if strings.Contains(tc.more, "zfs") && lent == nil {
 				t.Skipf("needs ZFS: name a dataset for tests in %s", datasetEnv)
 			}
-			if tc.spec.Image == "linux" && !hasLinuxulator() {
+			if tc.spec.Image == "linux" && !tenant.Linuxulator() {
 				t.Skip(needsLinuxulator)
 			}
 			want := slices.Sorted(slices.Values(strings.Fields(minimumDev + " " + tc.more)))
@@ -97,13 +97,7 @@ func lentDataset(t *testing.T) []string {
 		return nil
 	}
 	d := parent + "/lent-to-dev"
-	if out, err := exec.Command("zfs", "create", "-o", "mountpoint=none", d).CombinedOutput(); err != nil {
-		t.Fatalf("zfs create %s: %v: %s", d, err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("zfs", "destroy", "-r", d).CombinedOutput(); err != nil {
-			t.Errorf("zfs destroy %s: %v: %s", d, err, out)
-		}
-	})
+	command(t, "zfs", "create", "-o", "mountpoint=none", d)
+	t.Cleanup(func() { command(t, "zfs", "destroy", "-r", d) })
 	return []string{d}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -187,11 +186,7 @@ func testDatasets(t *testing.T) []string {
 	if parent == "" {
 		return nil
 	}
-	out, err := exec.Command("zfs", "list", "-H", "-o", "name", "-t", "all", "-r", parent).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Fields(string(out))
+	return strings.Fields(command(t, "zfs", "list", "-H", "-o", "name", "-t", "all", "-r", parent))
 }
 
 // awaitNoJail waits until a jail that nothing holds any more is gone.

@@ -82,7 +82,13 @@ func makeRoots(t testing.TB, dir string) {
 func openEngine(t *testing.T, dir string, trace func(string)) *engine.Engine {
 	t.Helper()
 	c := config(dir)
-	c.Trace, c.Report = trace, func(err error) { t.Errorf("reported: %v", err) }
+	c.Trace = trace
+	return openWith(t, c)
+}
+
+func openWith(t *testing.T, c engine.Config) *engine.Engine {
+	t.Helper()
+	c.Report = func(err error) { t.Errorf("reported: %v", err) }
 	e, err := engine.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -178,10 +184,7 @@ func importRoot(t testing.TB, e api.Engine, name string) api.Image {
 // importRootAs does so for a platform.
 func importRootAs(t testing.TB, e api.Engine, name, platform string) api.Image {
 	t.Helper()
-	b, err := rootTar()
-	if err != nil {
-		t.Skip(err)
-	}
+	b := rootOf(t)
 	path := filepath.Join(t.TempDir(), "root.tar")
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
@@ -201,10 +204,7 @@ func importRootAs(t testing.TB, e api.Engine, name, platform string) api.Image {
 // unpackRoot unpacks rootTar into a directory.
 func unpackRoot(t testing.TB, dir string) {
 	t.Helper()
-	b, err := rootTar()
-	if err != nil {
-		t.Skip(err)
-	}
+	b := rootOf(t)
 	c := exec.Command("tar", "-xpf", "-", "-C", dir)
 	c.Stdin = bytes.NewReader(b)
 	if out, err := c.CombinedOutput(); err != nil {

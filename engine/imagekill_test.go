@@ -120,10 +120,7 @@ func saveTo(ctx context.Context, e api.Engine, name, path string) error {
 func imageWorld(t *testing.T) (dir, host string) {
 	t.Helper()
 	needRoot(t)
-	root, err := rootTar()
-	if err != nil {
-		t.Skip(err)
-	}
+	root := rootOf(t)
 	dir = shortTempDir(t)
 	r := startRegistry(t)
 	noise := make([]byte, 1<<20)

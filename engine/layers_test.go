@@ -12,10 +12,7 @@ import (
 // also where one overlayfs(5) has to take them all.
 func TestIntegrationManyLayers(t *testing.T) {
 	e := testEngine(t)
-	root, err := rootTar()
-	if err != nil {
-		t.Skip(err)
-	}
+	root := rootOf(t)
 	r := startRegistry(t)
 	const many = 127
 	var layers [][]byte

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/joyboyid/xc/engine/api"
+	"github.com/joyboyid/xc/host/tenant"
 )
 
 // importPrograms imports an image for linux/amd64 that has nothing but programs.
@@ -50,7 +50,7 @@ func importPrograms(t *testing.T, e api.Engine, programs map[string][]byte) {
 func createLinux(t *testing.T, e api.Engine, program string) api.Container {
 	t.Helper()
 	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "linux", Command: []string{program}})
-	if hasLinuxulator() {
+	if tenant.Linuxulator() {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,11 +65,6 @@ func createLinux(t *testing.T, e api.Engine, program string) api.Container {
 }
 
 const needsLinuxulator = "needs the Linuxulator: kldload linux64 linprocfs linsysfs"
-
-func hasLinuxulator() bool {
-	_, err := unix.SysctlUint32("kern.features.linux64")
-	return err == nil
-}
 
 // runLinux runs a program of the image linux to its end.
 func runLinux(t *testing.T, e api.Engine, program string) (out string, exit api.Exit, err error) {
@@ -147,11 +142,7 @@ func setFallbackBrand(t *testing.T, brand int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := func(n int) {
-		if out, err := exec.Command("sysctl", fmt.Sprintf("%s=%d", name, n)).CombinedOutput(); err != nil {
-			t.Errorf("sysctl %s=%d: %v: %s", name, n, err, out)
-		}
-	}
+	set := func(n int) { command(t, "sysctl", fmt.Sprintf("%s=%d", name, n)) }
 	set(brand)
 	t.Cleanup(func() { set(int(int32(old))) })
 }

@@ -195,10 +195,6 @@ func hostState(t *testing.T) string {
 func openBare(t *testing.T, dir string) *engine.Engine {
 	t.Helper()
 	c := config(dir)
-	c.Spare, c.Report = false, func(err error) { t.Errorf("reported: %v", err) }
-	e, err := engine.Open(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
+	c.Spare = false
+	return openWith(t, c)
 }

@@ -2,7 +2,9 @@ package engine_test
 
 import (
 	"bytes"
+	"errors"
 	"sync"
+	"testing"
 
 	"github.com/joyboyid/xc/internal/testroot"
 )
@@ -17,3 +19,16 @@ var rootTar = sync.OnceValues(func() ([]byte, error) {
 	err := testroot.Write(&buf, programs...)
 	return buf.Bytes(), err
 })
+
+// rootOf is rootTar. The test is skipped where this machine has nothing to make it of.
+func rootOf(t testing.TB) []byte {
+	t.Helper()
+	b, err := rootTar()
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -26,10 +26,7 @@ func readOnly(m api.Mount) api.Mount { m.ReadOnly = true; return m }
 // volumes, in two layers' worth of names: what overlayfs has to merge.
 func importVolumes(t *testing.T, e api.Engine, name string, declared ...string) {
 	t.Helper()
-	b, err := rootTar()
-	if err != nil {
-		t.Skip(err)
-	}
+	b := rootOf(t)
 	var more bytes.Buffer
 	w := tar.NewWriter(&more)
 	for _, h := range []tar.Header{

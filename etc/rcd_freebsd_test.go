@@ -18,13 +18,7 @@ import (
 	"github.com/joyboyid/xc/jail"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := testprograms.Remove(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(testprograms.Main(m)) }
 
 // script is the one for rc(8). It is embedded, since a test in a VM has no tree.
 //
@@ -97,8 +91,10 @@ func (s *service) rc(command string) (out string, ok bool) {
 	cmd.Dir = "/"
 	cmd.Env = []string{"HOME=/", "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "xcd_binary=" + filepath.Join(s.bin, "xcd"),
 		"xcd_config=" + s.path("xc.config"), "xcd_pidfile=" + s.path("pid")}
+	var b []byte
+	var err error
+	testprograms.Within(s.t, "rc.d/xcd "+command, func() { b, err = cmd.CombinedOutput() })
 	var exit *exec.ExitError
-	b, err := within(s.t, "rc.d/xcd "+command, cmd.CombinedOutput)
 	if err != nil && !errors.As(err, &exit) {
 		s.t.Fatal(err)
 	}
@@ -119,14 +115,11 @@ func (s *service) must(command string) string {
 func (s *service) start(command string) (pid string) {
 	s.t.Helper()
 	s.must(command)
-	if _, err := within(s.t, "the start of xcd", func() (struct{}, error) {
+	testprograms.Within(s.t, "the start of xcd", func() {
 		for exec.Command(filepath.Join(s.bin, "xc"), "--socket", s.path("s"), "version").Run() != nil {
 			time.Sleep(20 * time.Millisecond)
 		}
-		return struct{}{}, nil
-	}); err != nil {
-		s.t.Fatal(err)
-	}
+	})
 	return s.pid()
 }
 
@@ -146,20 +139,6 @@ func (s *service) xc(args ...string) string {
 		s.t.Fatalf("xc %s: %v: %s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
-}
-
-// importRoot imports an image with the name bb.
-func (s *service) importRoot() {
-	s.t.Helper()
-	f, err := os.Create(s.path("root.tar"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer f.Close()
-	if err := testroot.Write(f, "sh", "sleep", "echo"); err != nil {
-		s.t.Fatal(err)
-	}
-	s.xc("import", f.Name(), "bb")
 }
 
 // jails are those of this engine with such an end of their name.
@@ -188,7 +167,7 @@ func TestIntegrationService(t *testing.T) {
 	if out := s.must("onestatus"); !strings.Contains(out, "running as pid "+pid+".") {
 		t.Errorf("status of %s: %q", pid, out)
 	}
-	s.importRoot()
+	s.xc("import", testroot.File(t, s.dir, "sh", "sleep", "echo"), "bb")
 	s.xc("run", "-d", "--name", "c", "bb", "sleep", "100000")
 	c := s.container()
 
@@ -262,34 +241,15 @@ func (s *service) reload() {
 		s.t.Fatal(err)
 	}
 	s.must("onereload")
-	if _, err := within(s.t, "xcd that reads its configuration", func() (struct{}, error) {
-		return struct{}{}, os.WriteFile(s.path("xc.config"), []byte(s.config("warn")), 0o600)
-	}); err != nil {
+	var err error
+	testprograms.Within(s.t, "xcd that reads its configuration", func() {
+		err = os.WriteFile(s.path("xc.config"), []byte(s.config("warn")), 0o600)
+	})
+	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.write("new", s.config("warn"), 0o600)
 	if err := os.Rename(s.path("new"), s.path("xc.config")); err != nil {
 		s.t.Fatal(err)
-	}
-}
-
-// within fails the test when f takes longer than a minute.
-func within[T any](t *testing.T, what string, f func() (T, error)) (T, error) {
-	t.Helper()
-	type result struct {
-		v   T
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		v, err := f()
-		done <- result{v, err}
-	}()
-	select {
-	case r := <-done:
-		return r.v, r.err
-	case <-time.After(time.Minute):
-		t.Fatalf("%s hangs", what)
-		panic("not reached")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Env names a directory in which the programs are, built before: a test in a VM
@@ -36,12 +37,28 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
-// Remove removes what was built. TestMain calls it at the end.
-func Remove() error {
-	if built == "" {
-		return nil
+// Main runs the tests, removes what was built for them, and returns their exit code:
+// TestMain ends with it.
+func Main(m *testing.M) (code int) {
+	code = m.Run()
+	if built != "" {
+		if err := os.RemoveAll(built); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	}
-	return os.RemoveAll(built)
+	return code
+}
+
+// Within fails the test when f takes longer than a minute: a command hangs.
+func Within(t testing.TB, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatalf("%s hangs", what)
+	}
 }
 
 // built is the directory of what was built.

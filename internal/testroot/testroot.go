@@ -5,19 +5,22 @@ package testroot
 import (
 	"archive/tar"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 )
 
 // Release is what /etc/os-release has in it.
 const Release = "NAME=test\n"
 
 // Write writes an archive of a root file system with some programs in /bin:
-// busybox, or those of this machine with their libraries.
+// busybox, or those of this machine with their libraries. It is errors.ErrUnsupported
+// where there is neither.
 func Write(to io.Writer, programs ...string) error {
 	w := NewWriter(to)
 	for _, d := range []string{"bin", "dev", "etc", "proc", "sys", "root"} {
@@ -32,9 +35,27 @@ func Write(to io.Writer, programs ...string) error {
 	} else if exists(linker) {
 		w.programs(programs)
 	} else {
-		return fmt.Errorf("no static shell for a root: apt-get install busybox-static")
+		return fmt.Errorf("no static shell for a root: apt-get install busybox-static: %w", errors.ErrUnsupported)
 	}
 	return w.Close()
+}
+
+// File makes such an archive in a directory, and returns its path. The test is skipped
+// where this machine has nothing to make it of.
+func File(t testing.TB, dir string, programs ...string) string {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "root.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(Write(f, programs...), f.Close())
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
 }
 
 // Writer writes an archive. The first error stops it, and is told by Close.
