@@ -45,8 +45,8 @@ func importPrograms(t *testing.T, e api.Engine, programs map[string][]byte) {
 }
 
 // createLinux makes a container that is to run a program of the image linux. Without
-// the Linuxulator that is refused, with what is missing, and the test is skipped: no
-// test loads a module of the kernel, as the machine may be somebody's.
+// the Linuxulator that is refused, with what is missing, and the test is skipped: it is
+// not loaded for a test, as the machine may be somebody's.
 func createLinux(t *testing.T, e api.Engine, program string) api.Container {
 	t.Helper()
 	c, err := e.CreateContainer(t.Context(), api.ContainerSpec{Image: "linux", Command: []string{program}})

@@ -187,8 +187,8 @@ func (v *vm) login(ctx context.Context, exited <-chan error) error {
 	}
 }
 
-// modules of the kernel that tests need and load on no machine, as it might be
-// somebody's: here it is ours.
+// modules of the kernel that tests look for. Not all load what they need, as the
+// machine may be somebody's: here it is ours.
 var modules = []string{"linux64", "linprocfs", "linsysfs", "pf"}
 
 // setupScript loads the modules, those that the image has, and makes the pool, if
